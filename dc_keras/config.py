@@ -25,6 +25,23 @@ CLUSTERINGS = ("kmeans", "pic")
 KMEANS_INITS = ("random", "kmeans++")
 SAMPLERS = ("uniform", "sqrt", "natural", "reweight", "released")
 ARCHITECTURES = ("vgg16", "alexnet")
+HEADS = ("linear", "cosine")
+HEAD_STARTS = ("redrawn", "matched", "centroids")
+LEARNING_RATE_SCHEDULES = ("constant", "cosine")
+
+# What `--mode` sets where the flags themselves are not given. The defaults are the paper's.
+MODES = {
+    "paper": {},
+    "released": {"sampler": "released", "epochs": 200},
+    "improved": {
+        "fc_init": "scaled",
+        "fc_norm": True,
+        "head": "cosine",
+        "head_start": "centroids",
+        "kmeans_warm_start": True,
+        "reassign_churn": 0.05,
+    },
+}
 
 
 def _flag(default: Any, help_text: str, *, choices: Sequence[str] = (), required: bool = False):
@@ -99,7 +116,14 @@ class _Config:
         values = {f.name: flag_values[f.name].value for f in fields if f not in arguments}
         # Missing arguments are missed with the required flags.
         values |= {field.name: value for field, value in zip(arguments, rest, strict=False)}
-        return cls(**values)
+        given = {name for name in values if name in flag_values and flag_values[name].present}
+        presets = cls.presets(values)
+        return cls(**values | {name: presets[name] for name in presets.keys() - given})
+
+    @classmethod
+    def presets(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """What flags are worth that were not given, where that depends on other flags."""
+        return {}
 
     def to_flagfile(self) -> str:
         """The settings as a flagfile that repeats them."""
@@ -140,6 +164,14 @@ class _Config:
 class TrainingConfig(_Config):
     """Settings of train.py. The defaults are the paper's, for ImageNet and VGG16."""
 
+    mode: str = _flag(
+        "paper",
+        "Presets for flags that are not given. paper: the published method, which is what all "
+        "other defaults are; released: what the public code does; improved: what was found to "
+        "learn better, see docs/method.md.",
+        choices=MODES,
+    )
+
     # Files.
     data_dir: str = _flag(
         "",
@@ -171,6 +203,12 @@ class TrainingConfig(_Config):
         0.08, "Smallest area of a random training crop, as a fraction of the image."
     )
     hflip: bool = _flag(True, "Mirror half of the training images left to right.")
+    color_jitter: float = _flag(
+        0.0,
+        "Strength of random changes of brightness, contrast, saturation and hue of training "
+        "images; 1 is usual, 0 is off.",
+    )
+    grayscale: float = _flag(0.0, "Part of the training images that lose all colour.")
 
     # Network.
     arch: str = _flag(
@@ -191,6 +229,24 @@ class TrainingConfig(_Config):
         choices=FC_INITS,
     )
 
+    fc_norm: bool = _flag(
+        False, "Batch norm behind both fully connected layers; features are taken behind it."
+    )
+    head: str = _flag(
+        "linear",
+        "linear: a linear classifier of the clusters, as published; cosine: cosine similarities "
+        "of features and one row a cluster, over --temperature.",
+        choices=HEADS,
+    )
+    temperature: float = _flag(0.1, "Divides the similarities of --head=cosine.")
+    head_start: str = _flag(
+        "redrawn",
+        "Weights of the head after each clustering. redrawn: random, as published; matched: "
+        "clusters keep number and weights of those before with which they share most images; "
+        "centroids: the clusters' centres.",
+        choices=HEAD_STARTS,
+    )
+
     # Clustering.
     clustering: str = _flag(
         "kmeans",
@@ -208,7 +264,17 @@ class TrainingConfig(_Config):
         "Epochs between two clusterings. Below 1 an epoch is cut into turns of that length; "
         "above 1 pseudo-labels and head stay for several epochs.",
     )
+    reassign_churn: float = _flag(
+        0.0,
+        "Cluster anew only when more than this part of the images, estimated on a sample, has "
+        "moved to another cluster; else pseudo-labels and head stay. 0: always.",
+    )
     pca_dim: int = _flag(256, "Dimensions of the descriptors after PCA and whitening.")
+    whiten: bool = _flag(
+        True,
+        "Scale the directions that PCA finds to equal variance. Without, k-means weighs them as "
+        "the head sees them.",
+    )
     pca_images: int = _flag(
         32768,
         "Number of random images on whose features PCA is fitted; all when there are fewer. "
@@ -260,7 +326,12 @@ class TrainingConfig(_Config):
     # Optimisation.
     epochs: int = _flag(500, "Passes over the data set; one pass sees as many images as it has.")
     batch_size: int = _flag(256, "Images in a training step, over all replicas together.")
-    learning_rate: float = _flag(0.05, "Learning rate for a batch of 256, constant.")
+    learning_rate: float = _flag(0.05, "Learning rate of both optimizers.")
+    learning_rate_schedule: str = _flag(
+        "constant",
+        "constant, as published; cosine: falls to 0 over all --epochs.",
+        choices=LEARNING_RATE_SCHEDULES,
+    )
     momentum: float = _flag(0.9, "Momentum of the backbone's SGD; the head's has none.")
     weight_decay: float = _flag(1e-5, "Coupled L2 weight decay on all trained weights.")
 
@@ -277,7 +348,30 @@ class TrainingConfig(_Config):
     )
 
     # Flags that may differ when a run goes on: they do not change what is computed, or lengthen it.
-    _MAY_CHANGE = ("run_dir", "resume", "keep_checkpoints", "epochs", "strategy", "virtual_devices")
+    _MAY_CHANGE = (
+        "mode",
+        "run_dir",
+        "resume",
+        "keep_checkpoints",
+        "epochs",
+        "strategy",
+        "virtual_devices",
+    )
+
+    @classmethod
+    def presets(cls, values: dict[str, Any]) -> dict[str, Any]:
+        return MODES[values["mode"]]
+
+    def origins(self) -> dict[str, str]:
+        """Where each setting comes from: "default" (the paper), "mode" or "given"."""
+        origins = {}
+        for field in dataclasses.fields(self):
+            preset = MODES[self.mode].get(field.name, field.default)
+            if getattr(self, field.name) != preset:
+                origins[field.name] = "given"
+            else:
+                origins[field.name] = "mode" if field.name in MODES[self.mode] else "default"
+        return origins
 
     def problems(self) -> list[str]:
         found = []
@@ -294,6 +388,10 @@ class TrainingConfig(_Config):
             nearest = max(32, round(self.image_size / 32) * 32)
             expect(False, "image_size", f"a multiple of 32, such as {nearest}")
         expect(0 < self.crop_min_area <= 1, "crop_min_area", "a fraction in (0, 1]")
+        expect(0 <= self.color_jitter <= 2.5, "color_jitter", "a strength from 0 to 2.5")
+        expect(0 <= self.grayscale <= 1, "grayscale", "a fraction in [0, 1]")
+        expect(0 < self.temperature < math.inf, "temperature", "a temperature above 0")
+        expect(0 <= self.reassign_churn < 1, "reassign_churn", "a fraction in [0, 1)")
         expect(0 <= self.max_bad_fraction < 1, "max_bad_fraction", "a fraction in [0, 1)")
         expect(1 / 64 <= self.width <= 4, "width", "a factor from 1/64 to 4")
         expect(0 <= self.dropout < 1, "dropout", "a rate in [0, 1)")
@@ -318,7 +416,7 @@ class TrainingConfig(_Config):
             "kmeans_two_level_from",
             "0 (never) or at least 4 clusters",
         )
-        found.extend(self._ignored_clustering_flags())
+        found.extend(self._ignored_flags())
         expect(self.epochs >= 1, "epochs", "at least 1 epoch")
         expect(
             self.reassign <= self.epochs,
@@ -346,16 +444,29 @@ class TrainingConfig(_Config):
             found.append(batch_not_divisible(self.batch_size, self.virtual_devices))
         return found
 
-    def _ignored_clustering_flags(self) -> list[str]:
-        """Flags of the clustering that other flags would leave without effect."""
+    def _ignored_flags(self) -> list[str]:
+        """Flags that other flags would leave without effect."""
+        found = []
+        if self.head == "linear" and self.temperature != _default(self, "temperature"):
+            found.append(
+                "A linear head has no temperature. Received: --temperature="
+                f"{self.temperature} with --head=linear. Leave it out, or use --head=cosine."
+            )
         if self.clustering == "pic":
-            return [
+            for name in ("head_start", "reassign_churn"):
+                if getattr(self, name) != _default(self, name):
+                    found.append(
+                        "Only k-means has as many clusters each time, with cells around their "
+                        f"centres. Received: --{name}={getattr(self, name)} with --clustering=pic. "
+                        f"Expected its default, {_default(self, name)}."
+                    )
+            return found + [
                 f"Flags of k-means have no effect. Received: --{field.name}="
-                f"{getattr(self, field.name)} with --clustering=pic. Leave it out."
+                f"{getattr(self, field.name)} with --clustering=pic. Expected its default, "
+                f"{field.default}."
                 for field in dataclasses.fields(self)
                 if field.name.startswith("kmeans_") and getattr(self, field.name) != field.default
             ]
-        found = []
         if self.kmeans_warm_start and self.kmeans_nredo > 1:
             found.append(
                 "Repetitions of a warm start are all the same. Received: --kmeans_warm_start with "
@@ -372,10 +483,14 @@ class TrainingConfig(_Config):
 
     def differences(self, other: Self) -> dict[str, tuple[Any, Any]]:
         """Flags that make another run of it: name -> (this value, the other's)."""
+        may_change = set(self._MAY_CHANGE)
+        if self.learning_rate_schedule != "constant":
+            # The learning rate of every step depends on where the run ends.
+            may_change.remove("epochs")
         return {
             field.name: (getattr(self, field.name), getattr(other, field.name))
             for field in dataclasses.fields(self)
-            if field.name not in self._MAY_CHANGE
+            if field.name not in may_change
             and getattr(self, field.name) != getattr(other, field.name)
         }
 
@@ -481,6 +596,10 @@ class TorchWeightsConfig(_Config):
             f"Invalid --image_size. Received: {self.image_size}. Expected at least 32, or 0 to "
             "take what the weights tell."
         ]
+
+
+def _default(config: _Config, name: str) -> Any:
+    return type(config).__dataclass_fields__[name].default
 
 
 def batch_not_divisible(batch_size: int, replicas: int) -> str:

@@ -10,3 +10,7 @@ class InputError(ValueError):
 
 class DegenerateDataError(InputError):
     """The images, or the features made of them, hold nothing that could be clustered."""
+
+
+class CannotWriteError(InputError):
+    """The disk is full, or does not let a file be written."""

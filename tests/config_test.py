@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from dc_keras.config import (
+    MODES,
     AssignConfig,
     EvaluationConfig,
     ExportConfig,
@@ -60,6 +61,14 @@ def test_defaults_are_the_papers():
         (["--clustering=pic", "--kmeans_iterations=5"], "--kmeans_iterations=5 with --clustering="),
         (["--kmeans_warm_start", "--kmeans_nredo=2"], "--kmeans_warm_start with --kmeans_nredo=2"),
         (["--kmeans_warm_start", "--num_clusters=50000"], "--kmeans_two_level_from=0"),
+        (["--temperature=0.2"], "--temperature=0.2 with --head=linear"),
+        (["--head=cosine", "--temperature=0"], "--temperature. Received: 0.0"),
+        (["--color_jitter=3"], "--color_jitter. Received: 3.0"),
+        (["--grayscale=-0.1"], "--grayscale. Received: -0.1"),
+        (["--reassign_churn=1"], "--reassign_churn. Received: 1.0"),
+        (["--clustering=pic", "--head_start=matched"], "--head_start=matched with --clusteri"),
+        (["--clustering=pic", "--mode=improved"], "--reassign_churn=.* with --clustering=pic"),
+        (["--mode=best"], "mode"),
         (["--virtual_devices=2", "--strategy=one"], "Contradictory flags"),
         (["--virtual_devices=3"], "--batch_size=256 for 3 replicas. .* such as 255"),
         (["--strategy=tpu"], "strategy"),
@@ -86,6 +95,48 @@ def test_bad_flags(arguments, message):
 )
 def test_flags_that_go_together(arguments):
     TrainingConfig.from_arguments([*VALID, *arguments]).validate()
+
+
+def test_modes_set_what_is_not_given(tmp_path):
+    assert TrainingConfig.from_arguments([*VALID, "--mode=paper"]) == TrainingConfig.from_arguments(
+        VALID
+    )
+    for mode, presets in MODES.items():
+        config = TrainingConfig.from_arguments([*VALID, f"--mode={mode}"])
+        config.validate()
+        changed = TrainingConfig.from_arguments(VALID).differences(config)
+        assert {name: now for name, (_, now) in changed.items()} | {
+            name: presets[name] for name in presets if name == "epochs"
+        } == presets
+    (tmp_path / "a.cfg").write_text("--head_start=matched\n")
+    for arguments in (
+        ["--mode=improved", f"--flagfile={tmp_path}/a.cfg"],
+        ["--head_start=matched", "--mode=improved"],
+    ):
+        config = TrainingConfig.from_arguments([*VALID, *arguments])
+        assert (config.head_start, config.head) == ("matched", "cosine")
+
+
+def test_given_settings_win_over_the_mode_even_when_they_are_the_defaults():
+    config = TrainingConfig.from_arguments([*VALID, "--mode=improved", "--head=linear"])
+    assert config.head == "linear"
+
+
+def test_origins_of_settings(tmp_path):
+    config = TrainingConfig.from_arguments([*VALID, "--mode=released", "--width=0.5"])
+    origins = config.origins()
+    assert origins["sampler"] == "mode"
+    assert origins["width"] == "given"
+    assert origins["momentum"] == "default"
+    # They are still told when the run goes on from its own flagfile, which holds all flags.
+    config.save(tmp_path / "flags.cfg")
+    again = TrainingConfig.from_arguments([f"--flagfile={tmp_path}/flags.cfg"])
+    assert again.origins() == origins
+
+
+def test_a_schedule_ties_a_run_to_its_number_of_epochs():
+    config = TrainingConfig.from_arguments([*VALID, "--learning_rate_schedule=cosine"])
+    assert config.differences(dataclasses.replace(config, epochs=7)) == {"epochs": (500, 7)}
 
 
 def test_required_flags():

@@ -89,6 +89,7 @@ def compute_descriptors(
     *,
     pca_dim: int,
     pca_images: int,
+    whiten: bool = True,
     rng: np.random.Generator,
     progress: bool = False,
 ) -> Descriptors:
@@ -103,6 +104,7 @@ def compute_descriptors(
         num_images: Number of images `n`.
         pca_dim: Dimensions wanted; fewer come back when the features span fewer.
         pca_images: Size of the sample; all images when there are no more.
+        whiten: Whether PCA also whitens.
         rng: Draws the sample.
         progress: Whether to show a progress bar.
 
@@ -129,7 +131,7 @@ def compute_descriptors(
             start += len(batch)
             bar.update(len(batch))
         started = time.monotonic()
-        whitening = fit_whitening(features, pca_dim, copy=False)
+        whitening = fit_whitening(features, pca_dim, whiten=whiten, copy=False)
         pca_seconds = time.monotonic() - started
         descriptors = np.empty((num_images, whitening.output_dim), np.float32)
         descriptors[sample] = whitening.apply_centered(features)

@@ -35,8 +35,8 @@ class Whitening:
 
     Attributes:
         mean: Mean of the features, float32 `(feature_dim,)`.
-        projection: Eigenvectors over the roots of their eigenvalues, float32
-            `(feature_dim, output_dim)`.
+        projection: Eigenvectors over the roots of their eigenvalues, or eigenvectors alone where
+            nothing is whitened, float32 `(feature_dim, output_dim)`.
         eigenvalues: Variances of the kept directions, decreasing, float64 `(output_dim,)`.
         explained_variance: Part of the features' total variance in the kept directions.
     """
@@ -83,6 +83,24 @@ class Whitening:
         # The smallest normal float32 keeps a zero row zero instead of NaN.
         return descriptors / np.maximum(norms, np.finfo(np.float32).tiny)
 
+    def features_at(self, descriptors: np.ndarray) -> np.ndarray:
+        """Features that have given descriptors: the inverse of `apply`, as far as there is one.
+
+        What PCA dropped is taken to be at its mean, and the length that L2 normalisation dropped
+        to be the root mean square one.
+
+        Args:
+            descriptors: float `(n, output_dim)`, such as centroids.
+
+        Returns:
+            float32 `(n, feature_dim)`.
+        """
+        # Columns of the projection are eigenvectors times these factors.
+        squared_scales = np.einsum("ij,ij->j", self.projection, self.projection, dtype=np.float64)
+        length = np.sqrt(self.eigenvalues @ squared_scales)
+        features = self.mean + length * (descriptors / squared_scales) @ self.projection.T
+        return features.astype(np.float32)
+
     def save(self, path: str | os.PathLike) -> None:
         """Writes an .npz file with the attributes' names."""
         with write_atomically(path, "wb") as file:
@@ -100,12 +118,15 @@ class Whitening:
             )
 
 
-def fit_whitening(features: np.ndarray, dim: int, *, copy: bool = True) -> Whitening:
+def fit_whitening(
+    features: np.ndarray, dim: int, *, whiten: bool = True, copy: bool = True
+) -> Whitening:
     """Fits PCA-whitening on features.
 
     Args:
         features: float32 `(n, feature_dim)`, finite.
         dim: Dimensions wanted.
+        whiten: With False directions keep their variance: PCA alone.
         copy: With False the features are centred in place, which saves a copy of them.
 
     Returns:
@@ -155,7 +176,7 @@ def fit_whitening(features: np.ndarray, dim: int, *, copy: bool = True) -> White
     eigenvalues, vectors = eigenvalues[kept], vectors[:, kept]
     return Whitening(
         mean=mean.astype(np.float32),
-        projection=(vectors / np.sqrt(eigenvalues)).astype(np.float32),
+        projection=(vectors / np.sqrt(eigenvalues) if whiten else vectors).astype(np.float32),
         eigenvalues=eigenvalues,
         explained_variance=float(min(1.0, eigenvalues.sum() / total_variance)),
     )

@@ -26,6 +26,7 @@ import dataclasses
 import numpy as np
 import tensorflow as tf
 
+from dc_keras.data.color import jitter_colors
 from dc_keras.data.preprocessing import augment
 from dc_keras.data.samplers import NaturalSampler, ReleasedSampler, ReweightingSampler, Sampler
 from dc_keras.data.sources import ImageSource
@@ -197,11 +198,14 @@ def training_batches(
     image_size: int,
     min_area: float = 0.08,
     hflip: bool = True,
+    color_jitter: float = 0.0,
+    grayscale: float = 0.0,
 ) -> tf.data.Dataset:
-    """The training pipeline: a sampler, then read, decode, random crop and flip.
+    """The training pipeline: a sampler, then read, decode, random crop, flip and colours.
 
     The augmentation of an image is drawn from (epoch, position in the epoch), so an epoch's batches
-    do not depend on threads or on what ran before.
+    do not depend on threads or on what ran before. Colours are drawn for a batch at a time, from
+    (epoch, number of the batch).
 
     Args:
         source: The images.
@@ -211,6 +215,8 @@ def training_batches(
         image_size: Side of the crops in pixels.
         min_area: Smallest crop as a fraction of the image's area.
         hflip: Whether half of the crops are mirrored.
+        color_jitter: Strength of random changes of colour.
+        grayscale: Part of the images that lose all colour.
 
     Returns:
         A dataset of known length with elements (images uint8 `(b, s, s, 3)`, labels int32 `(b,)`),
@@ -225,13 +231,23 @@ def training_batches(
         )
         return image, *targets
 
-    options = tf.data.Options()
-    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
-    return (
+    def change_colors(batch_number, batch):
+        images, *targets = batch
+        # Image seeds are (epoch, position) from 0 on; these must not meet them.
+        seed = tf.stack([sampler.epoch_seed.read_value(), -1 - tf.cast(batch_number, tf.int32)])
+        images = jitter_colors(images, seed, strength=color_jitter, grayscale=grayscale)
+        return images, *targets
+
+    batches = (
         sampler.pairs(num_batches * batch_size)
         .enumerate()
         .map(read_and_augment, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         .batch(batch_size, drop_remainder=True)
-        .prefetch(2)
-        .with_options(options)
     )
+    if color_jitter > 0 or grayscale > 0:
+        batches = batches.enumerate().map(
+            change_colors, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+        )
+    options = tf.data.Options()
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
+    return batches.prefetch(2).with_options(options)

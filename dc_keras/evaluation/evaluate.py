@@ -154,7 +154,7 @@ def measure(
 
 def _clusters(features: np.ndarray, settings: TrainingConfig) -> np.ndarray:
     """Clusters features by k-means, as the training does; returns the assignments."""
-    whitening = fit_whitening(features, settings.pca_dim)
+    whitening = fit_whitening(features, settings.pca_dim, whiten=settings.whiten)
     return assign_pseudo_labels(
         whitening.apply(features),
         min(settings.num_clusters, len(features)),

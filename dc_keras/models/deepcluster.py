@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from dc_keras.models.layers import BatchNormalization, CosineHead
 from dc_keras.models.sobel import sobel_gradients, sobel_output_shape
 from dc_keras.runtime import numpy_rng
 
@@ -119,7 +120,7 @@ class DeepCluster(keras.Model):
         self.accuracy_mean.update_state(tf.cast(predictions == labels, tf.float32))
         return self.get_metrics_result()
 
-    def redraw_head(self, seed: int, turn: int) -> None:
+    def redraw_head(self, seed: int, turn: int, keep: np.ndarray | None = None) -> None:
         """Gives the head new weights, bias 0, and its optimizer a fresh start.
 
         The weights follow the same normal distribution as the first ones.
@@ -127,14 +128,48 @@ class DeepCluster(keras.Model):
         Args:
             seed: The run's seed.
             turn: Number of the clustering that the head is for.
+            keep: Clusters whose rows stay as they are, bool `(num_clusters,)`; None for none.
         """
-        rng = numpy_rng(seed, "head", turn)
-        kernel, bias = self.head.kernel, self.head.bias
+        kernel = self.head.kernel
         stddev = self.head.kernel_initializer.stddev
-        kernel.assign(rng.normal(0.0, stddev, kernel.shape).astype("float32"))
-        bias.assign(np.zeros(bias.shape, "float32"))
-        for variable in self.head_optimizer.variables:
-            if variable is not self.head_optimizer.learning_rate:
+        drawn = numpy_rng(seed, "head", turn).normal(0.0, stddev, kernel.shape)
+        bias = np.zeros(kernel.shape[1])
+        if keep is not None:
+            drawn[:, keep] = kernel.numpy()[:, keep]
+            if self.head.use_bias:
+                bias[keep] = self.head.bias.numpy()[keep]
+        self._start_head(drawn, bias)
+
+    def start_head_from(self, centers: np.ndarray) -> None:
+        """Makes the head tell clusters by their centres, and gives its optimizer a fresh start.
+
+        The row of a cosine head is the centre itself. The row of a linear head is the centre,
+        behind the ReLU that it sees, less the mean of all centres; rows are as long on average as
+        those drawn at random.
+
+        Args:
+            centers: Features of the clusters' centres, float `(num_clusters, feature_dim)`.
+        """
+        if isinstance(self.head, CosineHead):
+            kernel = centers.T
+        else:
+            rows = np.maximum(centers, 0.0)
+            rows = rows - rows.mean(axis=0)
+            length = np.linalg.norm(rows, axis=1).mean()
+            wanted = self.head.kernel_initializer.stddev * rows.shape[1] ** 0.5
+            # Centres that are all alike have no direction to give.
+            kernel = rows.T * (wanted / length if length > 0 else 1.0)
+        self._start_head(kernel, np.zeros(kernel.shape[1]))
+
+    def _start_head(self, kernel: np.ndarray, bias: np.ndarray) -> None:
+        self.head.kernel.assign(kernel.astype("float32"))
+        if self.head.use_bias:
+            self.head.bias.assign(bias.astype("float32"))
+        optimizer = self.head_optimizer
+        # Its count of steps goes on, since the learning rate may follow it.
+        kept = (optimizer.iterations, optimizer.learning_rate)
+        for variable in optimizer.variables:
+            if not any(variable is one for one in kept):
                 variable.assign(np.zeros(variable.shape, variable.dtype))
 
     def reseed_dropout(self, seed: int, epoch: int) -> None:
@@ -179,5 +214,7 @@ def load_network(path: str | os.PathLike) -> keras.Model:
     functions = {
         "dc_keras>sobel_gradients": sobel_gradients,
         "dc_keras>sobel_output_shape": sobel_output_shape,
+        "dc_keras>BatchNormalization": BatchNormalization,
+        "dc_keras>CosineHead": CosineHead,
     }
     return keras.saving.load_model(path, custom_objects=functions, compile=False, safe_mode=True)

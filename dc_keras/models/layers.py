@@ -5,6 +5,7 @@ layers from N(0, 0.01), batch norm with PyTorch's momentum and epsilon.
 """
 
 import keras
+import tensorflow as tf
 
 from dc_keras.models.sobel import normalize, sobel
 from dc_keras.runtime import derive_seed
@@ -12,6 +13,75 @@ from dc_keras.runtime import derive_seed
 # Units of fc6 and fc7, and the standard deviation that all fully connected layers start with.
 FULLY_CONNECTED = 4096
 FC_STDDEV = 0.01
+
+
+@keras.saving.register_keras_serializable(package="dc_keras")
+class BatchNormalization(keras.layers.BatchNormalization):
+    """Keras's batch norm for `(n, h, w, c)`, computed by TensorFlow's fused operation.
+
+    Keras 3 composes it of many operations, which takes three times as long. Values, gradients and
+    running statistics are the same to rounding.
+    """
+
+    def call(self, inputs, training=None, mask=None):
+        # The operation knows neither float64, which only tests use, nor other shapes.
+        if inputs.dtype == "float64" or len(inputs.shape) != 4:
+            return super().call(inputs, training=training, mask=mask)
+        variables = (self.gamma, self.beta, self.moving_mean, self.moving_variance)
+        gamma, beta, moving_mean, moving_variance = (
+            tf.cast(variable, tf.float32) for variable in variables
+        )
+        if not (training and self.trainable):
+            return tf.compat.v1.nn.fused_batch_norm(
+                inputs,
+                gamma,
+                beta,
+                mean=moving_mean,
+                variance=moving_variance,
+                epsilon=self.epsilon,
+                is_training=False,
+            )[0]
+        outputs, mean, variance = tf.compat.v1.nn.fused_batch_norm(
+            inputs, gamma, beta, epsilon=self.epsilon, is_training=True
+        )
+        # The operation gives the population's variance, estimated from the batch; Keras keeps the
+        # batch's own.
+        count = tf.cast(tf.size(inputs) // inputs.shape[-1], tf.float32)
+        variance *= (count - 1) / count
+        self.moving_mean.assign(moving_mean * self.momentum + mean * (1 - self.momentum))
+        self.moving_variance.assign(
+            moving_variance * self.momentum + variance * (1 - self.momentum)
+        )
+        return outputs
+
+
+@keras.saving.register_keras_serializable(package="dc_keras")
+class CosineHead(keras.layers.Dense):
+    """A head whose logits are cosine similarities of features and rows, over a temperature.
+
+    Length carries no meaning, neither of features nor of rows, so clusters compete on direction
+    alone, as they do in k-means on descriptors of unit length. It has no bias.
+
+    Args:
+        units: Number of clusters.
+        temperature: Divides the similarities.
+
+    Reference:
+        The prototypes of Caron et al. 2020, "Unsupervised Learning of Visual Features by
+        Contrasting Cluster Assignments", section 3.1 and its DeepCluster-v2; theirs are the
+        centroids and not learned.
+    """
+
+    def __init__(self, units, temperature=0.1, use_bias=False, **keyword_arguments):
+        super().__init__(units, use_bias=use_bias, **keyword_arguments)
+        self.temperature = temperature
+
+    def call(self, inputs, training=None):
+        kernel = keras.ops.normalize(keras.ops.convert_to_tensor(self.kernel), axis=0)
+        return keras.ops.matmul(keras.ops.normalize(inputs), kernel) / self.temperature
+
+    def get_config(self):
+        return {**super().get_config(), "temperature": self.temperature}
 
 
 def scaled(size: int, width: float) -> int:
@@ -83,7 +153,7 @@ def conv_bn_relu(
         name=f"conv{suffix}",
     )(x)
     # PyTorch's momentum 0.1 and epsilon 1e-5, which the published networks were trained with.
-    x = keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=f"bn{suffix}")(x)
+    x = BatchNormalization(momentum=0.9, epsilon=1e-5, name=f"bn{suffix}")(x)
     return keras.layers.ReLU(name=f"relu{suffix}")(x)
 
 
@@ -96,6 +166,8 @@ def classifier(
     dropout: float,
     dropout_at_start: bool,
     scaled_init: bool,
+    fc_norm: bool,
+    temperature: float | None,
     seed: int,
 ):
     """Two fully connected layers, `fc6` and `fc7`, and the `head`.
@@ -108,18 +180,29 @@ def classifier(
         dropout: Rate of the dropout between them.
         dropout_at_start: Whether the same dropout stands before fc6 too.
         scaled_init: Whether the layers start from `fc_stddev` instead of 0.01.
+        fc_norm: Whether batch norm follows fc6 and fc7. The output of the second is then what is
+            called "fc7".
+        temperature: Of a `CosineHead`, which sees fc7 without a ReLU; None for a linear head.
         seed: Initial weights derive from it.
 
     Returns:
         Logits, float `(n, num_clusters)`.
     """
 
-    def dense(x, units, name, published_fan_in):
+    def initializer(x, name, published_fan_in):
         stddev = fc_stddev(x.shape[-1], published_fan_in) if scaled_init else FC_STDDEV
-        initializer = keras.initializers.RandomNormal(
+        return keras.initializers.RandomNormal(
             stddev=stddev, seed=derive_seed(seed, f"init {name}")
         )
-        return keras.layers.Dense(units, kernel_initializer=initializer, name=name)(x)
+
+    def dense(x, units, name, published_fan_in):
+        kernel = initializer(x, name, published_fan_in)
+        if not fc_norm:
+            return keras.layers.Dense(units, kernel_initializer=kernel, name=name)(x)
+        x = keras.layers.Dense(
+            units, use_bias=False, kernel_initializer=kernel, name=f"{name}_linear"
+        )(x)
+        return BatchNormalization(momentum=0.9, epsilon=1e-5, name=name)(x)
 
     units = scaled(FULLY_CONNECTED, width)
     x = keras.layers.Flatten(name="flatten")(x)
@@ -129,5 +212,8 @@ def classifier(
     x = keras.layers.ReLU(name="relu6")(x)
     x = keras.layers.Dropout(dropout, seed=derive_seed(seed, "dropout"), name="dropout")(x)
     x = dense(x, units, "fc7", FULLY_CONNECTED)
+    kernel = initializer(x, "head", FULLY_CONNECTED)
+    if temperature is not None:
+        return CosineHead(num_clusters, temperature, kernel_initializer=kernel, name="head")(x)
     x = keras.layers.ReLU(name="relu7")(x)
-    return dense(x, num_clusters, "head", FULLY_CONNECTED)
+    return keras.layers.Dense(num_clusters, kernel_initializer=kernel, name="head")(x)

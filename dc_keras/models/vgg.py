@@ -22,6 +22,8 @@ def build_vgg16(
     use_sobel: bool = True,
     dropout: float = 0.5,
     scaled_fc_init: bool = False,
+    fc_norm: bool = False,
+    temperature: float | None = None,
     seed: int = 31,
 ) -> keras.Model:
     """Builds VGG16-BN behind its fixed front-end, with the published initialisation.
@@ -38,6 +40,8 @@ def build_vgg16(
         use_sobel: Whether the network sees gradients (2 channels) or normalised colours (3).
         dropout: Rate between the two fully connected layers.
         scaled_fc_init: Whether fully connected layers start from `fc_stddev` instead of 0.01.
+        fc_norm: Whether batch norm follows fc6 and fc7; the features are then its output.
+        temperature: Of a cosine head in place of the linear one; None for that.
         seed: Initial weights derive from it.
 
     Returns:
@@ -60,6 +64,8 @@ def build_vgg16(
         dropout=dropout,
         dropout_at_start=False,
         scaled_init=scaled_fc_init,
+        fc_norm=fc_norm,
+        temperature=temperature,
         seed=seed,
     )
     return keras.Model(images, x, name="vgg16_bn")

@@ -64,8 +64,11 @@ class Monitor(keras.callbacks.Callback):
         self._started = 0.0
 
     def on_epoch_begin(self, epoch, logs=None):
-        if self._recluster.report:
+        if self._recluster.clustered:
             print(describe(epoch + 1, self._recluster), flush=True)
+        elif "churn" in self._recluster.report:
+            churn = self._recluster.report["churn"]
+            print(f"Clustering {epoch + 1}: left out, {churn:.1%} of the images moved", flush=True)
         if epoch % max(1, self._epochs // _PICTURES_PER_RUN) == 0:
             self._write_pictures(epoch + 1)
         self._started = time.monotonic()
@@ -81,7 +84,7 @@ class Monitor(keras.callbacks.Callback):
             "seconds": {"train": seconds},
             "cluster": self._recluster.report,
         }
-        if self._recluster.report:
+        if self._recluster.clustered:
             record["seconds"] = {**self._recluster.latest.seconds, **record["seconds"]}
         self._run.append_metrics(record)
         self._write_scalars(record)
@@ -102,7 +105,7 @@ class Monitor(keras.callbacks.Callback):
             for group in ("cluster", "seconds"):
                 for name, value in record[group].items():
                     tf.summary.scalar(f"{group}/{name}", value)
-            if record["cluster"]:
+            if self._recluster.clustered:
                 tf.summary.histogram("cluster/sizes", self._recluster.latest.clustering.sizes)
         self._writer.flush()
 
@@ -115,7 +118,7 @@ class Monitor(keras.callbacks.Callback):
                     self.model.get_layer("normalize")(images[:40])
                 )
                 tf.summary.image("sobel", tile(gradients_as_pictures(gradients.numpy()), 10)[None])
-            if self._recluster.report:
+            if self._recluster.clustered:
                 mosaic = cluster_mosaic(
                     self._source,
                     self._recluster.latest.clustering,

@@ -10,6 +10,7 @@ All of it happens in one `model.fit`; `Recluster` does the first line at the beg
 import csv
 import pathlib
 import sys
+import textwrap
 
 import keras
 import numpy as np
@@ -36,7 +37,12 @@ from dc_keras.models.architectures import build_network
 from dc_keras.models.deepcluster import CoupledSGD, DeepCluster, feature_model
 from dc_keras.runtime import configure_devices, make_strategy
 from dc_keras.training.monitoring import Monitor
-from dc_keras.training.recluster import ClusteringOfImages, Recluster, cluster_images
+from dc_keras.training.recluster import (
+    ClusteringOfImages,
+    Recluster,
+    cluster_images,
+    estimate_churn,
+)
 from dc_keras.training.run_state import (
     UNREADABLE,
     Checkpoint,
@@ -68,10 +74,10 @@ def train(config: TrainingConfig) -> RunDirectory:
     source = open_images(config, run)
     config.save(run.flags)
 
-    with strategy.scope():
-        model = build_trainer(config)
-        extractor = FeatureExtractor(feature_model(model, "fc7"))
     schedule = Schedule.of(config, len(source))
+    with strategy.scope():
+        model = build_trainer(config, schedule=schedule)
+        extractor = FeatureExtractor(feature_model(model, "fc7"))
     images_per_epoch = schedule.steps * config.batch_size
     sampler = make_sampler(config.sampler, len(source), images_per_epoch)
     batches = training_pipeline(config, source, sampler)
@@ -87,6 +93,7 @@ def train(config: TrainingConfig) -> RunDirectory:
             num_clusters=config.num_clusters,
             pca_dim=config.pca_dim,
             pca_images=config.pca_images,
+            whiten=config.whiten,
             method=config.clustering,
             options=kmeans_options(config),
             previous=recluster.latest.clustering.assignments if warm_start else None,
@@ -95,12 +102,26 @@ def train(config: TrainingConfig) -> RunDirectory:
             progress=progress,
         )
 
+    def churn(turn: int) -> float:
+        return estimate_churn(
+            source,
+            extractor,
+            recluster.latest,
+            image_size=config.image_size,
+            batch_size=config.batch_size,
+            seed=config.seed,
+            turn=turn,
+        )
+
     recluster = Recluster(
         model,
         sampler,
         cluster,
         labels=source.labels,
         reassign=config.reassign,
+        head_start=config.head_start,
+        churn=churn,
+        reassign_churn=config.reassign_churn,
         seed=config.seed,
         on_clustered=lambda epoch, made: run.save_assignments(epoch + 1, made.assignments),
     )
@@ -231,15 +252,21 @@ def training_pipeline(
         image_size=config.image_size,
         min_area=config.crop_min_area,
         hflip=config.hflip,
+        color_jitter=config.color_jitter,
+        grayscale=config.grayscale,
     )
 
 
-def build_trainer(config: TrainingConfig, num_outputs: int | None = None) -> DeepCluster:
+def build_trainer(
+    config: TrainingConfig, num_outputs: int | None = None, schedule: Schedule | None = None
+) -> DeepCluster:
     """Builds and compiles the network of a run; call it in the scope of the strategy.
 
     Args:
         config: The settings.
         num_outputs: Outputs of the head, when not `config.num_clusters`.
+        schedule: Of the training, over which the learning rate falls where the settings say so;
+            None for a network that is not trained.
 
     Returns:
         The trainer, with initial weights that depend on the seed alone.
@@ -252,12 +279,19 @@ def build_trainer(config: TrainingConfig, num_outputs: int | None = None) -> Dee
         use_sobel=config.sobel,
         dropout=config.dropout,
         scaled_fc_init=config.fc_init == "scaled",
+        fc_norm=config.fc_norm,
+        temperature=config.temperature if config.head == "cosine" else None,
         seed=config.seed,
     )
     model = DeepCluster(network.input, network.output)
+    learning_rate = config.learning_rate
+    if schedule is not None and config.learning_rate_schedule == "cosine":
+        learning_rate = keras.optimizers.schedules.CosineDecay(
+            config.learning_rate, schedule.epochs * schedule.steps
+        )
     model.compile(
-        CoupledSGD(config.learning_rate, config.momentum, config.weight_decay),
-        CoupledSGD(config.learning_rate, 0.0, config.weight_decay, name="head_sgd"),
+        CoupledSGD(learning_rate, config.momentum, config.weight_decay),
+        CoupledSGD(learning_rate, 0.0, config.weight_decay, name="head_sgd"),
     )
     return model
 
@@ -384,9 +418,35 @@ def describe_run(
         f"Network:  {config.arch}{' behind Sobel' if config.sobel else ''}, "
         f"width {config.width:g}, {model.count_params():,} weights, {config.image_size} px\n"
         f"Clusters: {'at most ' if config.clustering == 'pic' else ''}{config.num_clusters:,} by "
-        f"{config.clustering}, on {config.pca_dim} whitened dimensions\n"
+        f"{config.clustering}, on {config.pca_dim}{' whitened' if config.whiten else ''} "
+        "dimensions\n"
         f"Training: {schedule.epochs} epochs of {schedule.steps} steps of {config.batch_size} "
         f"images{f' on {replicas} replicas' if replicas > 1 else ''}\n"
+        f"{describe_settings(config)}\n"
         f"Run:      {config.run_dir}",
         flush=True,
     )
+
+
+def describe_settings(config: TrainingConfig) -> str:
+    """The settings that are not the paper's, and where they come from."""
+    origins = config.origins()
+
+    def listed(origin: str) -> str:
+        found = [
+            f"{name}={getattr(config, name)}"
+            for name, came_from in origins.items()
+            if came_from == origin and name not in ("mode", "data_dir", "run_dir")
+        ]
+        return textwrap.fill(
+            " ".join(found) or "nothing",
+            width=100,
+            initial_indent=" " * 10,
+            subsequent_indent=" " * 10,
+            break_on_hyphens=False,
+        ).strip()
+
+    lines = [f"Given:    {listed('given')}"]
+    if config.mode != "paper":
+        lines.insert(0, f"Mode:     {config.mode}, which sets {listed('mode')}")
+    return "\n".join([*lines, "Paper's:  all else, see flags.cfg in the run's folder"])

@@ -126,6 +126,31 @@ def test_descriptors_are_white_and_of_unit_length(n, d, dim, rank, offset, seed)
     )
 
 
+def test_without_whitening_distances_are_those_of_the_features(rng):
+    features = decaying(rng, 60, 8)
+    projection = fit_whitening(features, 8, whiten=False)
+    centered = features - features.mean(axis=0)
+    np.testing.assert_allclose(
+        gram(centered @ projection.projection), gram(centered), rtol=1e-4, atol=1e-4
+    )
+    expected = centered / np.linalg.norm(centered, axis=1, keepdims=True)
+    np.testing.assert_allclose(gram(projection.apply(features)), gram(expected), atol=1e-4)
+
+
+@pytest.mark.parametrize("whiten", [True, False])
+def test_features_at_descriptors(rng, whiten):
+    """The way back and forth is that of the descriptors, and of features of usual length."""
+    features = (decaying(rng, 200, 12) + 5).astype("float32")
+    whitening = fit_whitening(features, 6, whiten=whiten)
+    descriptors = whitening.apply(features)
+    back = whitening.features_at(descriptors)
+    np.testing.assert_allclose(whitening.apply(back), descriptors, atol=1e-4)
+    np.testing.assert_allclose(whitening.features_at(np.zeros((1, 6)))[0], whitening.mean)
+    lengths = np.linalg.norm((back - whitening.mean) @ whitening.projection, axis=1)
+    projected = np.linalg.norm((features - whitening.mean) @ whitening.projection, axis=1)
+    np.testing.assert_allclose(lengths, (projected**2).mean() ** 0.5, rtol=1e-3)
+
+
 def test_saving(tmp_path, rng):
     features = decaying(rng, 50, 10)
     whitening = fit_whitening(features, 4)

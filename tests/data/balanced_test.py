@@ -14,6 +14,7 @@ from dc_keras.data.balanced import (
     training_batches,
     uniform_over_clusters,
 )
+from dc_keras.data.sources import ArraySource
 
 
 def draw(labels, num_pairs, seed=0, epoch=0):
@@ -221,6 +222,29 @@ def test_batches_repeat_by_epoch():
     np.testing.assert_array_equal(first[1], again)
     sampler.begin_epoch(1, 3)
     assert not np.array_equal(again, [images for images, _ in dataset.as_numpy_iterator()])
+
+
+def test_colours_change_by_epoch_and_batch():
+    images = np.full((6, 32, 32, 3), (200, 100, 50), np.uint8)
+    sampler = UniformClusterSampler(6)
+    dataset = training_batches(
+        ArraySource(images, list("abcdef")),
+        sampler,
+        num_batches=3,
+        batch_size=4,
+        image_size=32,
+        color_jitter=1.0,
+        grayscale=0.2,
+    )
+
+    def colours(epoch):
+        sampler.begin_epoch(31, epoch)
+        return np.stack([batch[0][:, 0, 0] for batch in dataset.as_numpy_iterator()])
+
+    first = colours(0)
+    assert len(np.unique(first.reshape(-1, 3), axis=0)) > 6  # of 12 images, a fifth unchanged
+    assert (first[0] != first[1]).any() and (first != colours(1)).any()
+    np.testing.assert_array_equal(first, colours(0))
 
 
 def test_a_new_iterator_sees_new_labels_alone():

@@ -157,6 +157,48 @@ def test_redrawing_the_head(batches):
     np.testing.assert_array_equal(first, model.head.kernel)
 
 
+def test_redrawing_some_rows_of_the_head(batches):
+    model = build()
+    images, labels = batches
+    model.fit(tf.data.Dataset.from_tensor_slices((images, labels)), shuffle=False, verbose=0)
+    kernel, bias = (v.numpy() for v in model.head.trainable_variables)
+    keep = np.arange(CLUSTERS) % 2 == 0
+    model.redraw_head(31, 3, keep=keep)
+    new_kernel, new_bias = (v.numpy() for v in model.head.trainable_variables)
+    np.testing.assert_array_equal(new_kernel[:, keep], kernel[:, keep])
+    np.testing.assert_array_equal(new_bias[keep], bias[keep])
+    assert bias[keep].any() and not new_bias[~keep].any()
+    model.redraw_head(31, 3)
+    np.testing.assert_array_equal(new_kernel[:, ~keep], model.head.kernel.numpy()[:, ~keep])
+
+
+def test_a_linear_head_from_centers(rng):
+    """Centres that are orthogonal behind the ReLU are told apart at once."""
+    model = build()
+    centers = np.zeros((CLUSTERS, 256))
+    centers[np.arange(CLUSTERS), np.arange(CLUSTERS)] = 3.0
+    centers[:, CLUSTERS:] = -rng.random((CLUSTERS, 256 - CLUSTERS))  # which the ReLU takes away
+    model.start_head_from(centers)
+    logits = np.maximum(centers, 0) @ model.head.kernel.numpy() + model.head.bias.numpy()
+    assert (logits.argmax(1) == np.arange(CLUSTERS)).all()
+    lengths = np.linalg.norm(model.head.kernel.numpy(), axis=0)
+    wanted = model.head.kernel_initializer.stddev * 256**0.5
+    np.testing.assert_allclose(lengths, wanted, rtol=1e-5)
+    model.start_head_from(np.ones((CLUSTERS, 256)))
+    assert not model.head.kernel.numpy().any()
+
+
+def test_a_cosine_head_from_centers(rng):
+    network = build_vgg16(SIZE, CLUSTERS, width=0.0625, temperature=0.1)
+    model = DeepCluster(network.input, network.output)
+    model.compile(CoupledSGD(0.05), CoupledSGD(0.05, name="head_sgd"))
+    centers = rng.normal(size=(CLUSTERS, 256)).astype("float32")
+    model.start_head_from(centers)
+    logits = np.asarray(model.head(centers))
+    np.testing.assert_allclose(logits.diagonal(), 10.0, atol=1e-4)
+    assert (logits.argmax(1) == np.arange(CLUSTERS)).all()
+
+
 def test_redrawing_the_head_keeps_the_backbones_momentum(batches):
     images, labels = batches
     model = build()
@@ -168,7 +210,7 @@ def test_redrawing_the_head_keeps_the_backbones_momentum(batches):
     for old, new in zip(momentum, after, strict=True):
         assert old.any()
         np.testing.assert_array_equal(old, new)
-    assert int(model.head_optimizer.iterations.numpy()) == 0
+    assert int(model.head_optimizer.iterations.numpy()) == 4  # which a schedule would follow
     assert float(model.head_optimizer.learning_rate.numpy()) == pytest.approx(0.05)
 
 

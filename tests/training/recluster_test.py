@@ -15,7 +15,13 @@ from dc_keras.data.sources import ArraySource
 from dc_keras.models.deepcluster import CoupledSGD, DeepCluster
 from dc_keras.models.vgg import build_vgg16
 from dc_keras.runtime import make_strategy
-from dc_keras.training.recluster import ClusteringOfImages, Recluster, clustering_figures, is_due
+from dc_keras.training.recluster import (
+    ClusteringOfImages,
+    Recluster,
+    clustering_figures,
+    is_due,
+    renumbered,
+)
 from dc_keras.training.train import Schedule, build_trainer
 
 N, CLUSTERS = 12, 3
@@ -40,7 +46,7 @@ def model():
     return build_trainer(TrainingConfig.from_arguments(arguments))
 
 
-def make(model, cluster, reassign=1.0, labels=None):
+def make(model, cluster, reassign=1.0, labels=None, **options):
     made = []
     callback = Recluster(
         model,
@@ -50,6 +56,7 @@ def make(model, cluster, reassign=1.0, labels=None):
         reassign=reassign,
         seed=31,
         on_clustered=lambda epoch, clustering: made.append(epoch),
+        **options,
     )
     return callback, made
 
@@ -82,7 +89,7 @@ def test_it_clusters_on_time(model, reassign, expected):
     callback, made = make(model, lambda turn: clustering_of([0, 1, 2] * 4), reassign)
     for epoch in range(4):
         callback.on_epoch_begin(epoch)
-        assert bool(callback.report) == (epoch in expected)
+        assert callback.clustered == bool(callback.report) == (epoch in expected)
     assert made == expected
 
 
@@ -116,6 +123,57 @@ def test_head_and_labels_stay_between_clusterings(model):
     np.testing.assert_array_equal(head, model.head.kernel.numpy())
     assert (callback._sampler.draw(np.int32(0))[1].numpy() == 0).all()
     assert callback._sampler.epoch_seed.numpy() != first, "every epoch draws anew"
+
+
+def test_a_matched_head_follows_its_clusters(model):
+    """Clusters keep their numbers and rows; a new one gets another row."""
+    turns = [[0] * 4 + [1] * 4 + [2] * 4, [2] * 4 + [0] * 4 + [1] * 4, [1] * 8 + [0] * 4]
+    callback, _ = make(model, lambda turn: clustering_of(turns[turn]), head_start="matched")
+    callback.on_epoch_begin(0)
+    first = model.head.kernel.numpy()
+    callback.on_epoch_begin(1)
+    assert callback.latest.clustering.assignments.tolist() == turns[0]
+    np.testing.assert_array_equal(first, model.head.kernel.numpy())
+    callback.on_epoch_begin(2)
+    # Two clusters became one, which keeps the number of one of them; the third has no image.
+    assignments = callback.latest.clustering.assignments
+    assert set(assignments[:8]) in ({0}, {1}) and set(assignments[8:]) == {2}
+    kept, lost = assignments[0], 1 - assignments[0]
+    np.testing.assert_array_equal(first[:, [kept, 2]], model.head.kernel.numpy()[:, [kept, 2]])
+    assert (first[:, lost] != model.head.kernel.numpy()[:, lost]).any()
+    assert callback.latest.clustering.sizes[lost] == 0
+
+
+def test_renumbering_takes_everything_along(rng):
+    made = clustering_of([0] * 3 + [1] * 4 + [2] * 5)
+    made = dataclasses.replace(
+        made,
+        clustering=dataclasses.replace(
+            made.clustering, centroids=rng.normal(size=(3, 2)).astype("float32")
+        ),
+    )
+    numbers = np.array([2, 0, 1], "int32")
+    new, old = renumbered(made, numbers).clustering, made.clustering
+    for cluster in range(3):
+        np.testing.assert_array_equal(new.centroids[numbers[cluster]], old.centroids[cluster])
+        assert new.sizes[numbers[cluster]] == old.sizes[cluster]
+        members = np.flatnonzero(old.assignments == cluster)
+        np.testing.assert_array_equal(np.flatnonzero(new.assignments == numbers[cluster]), members)
+
+
+def test_clusterings_that_nothing_calls_for_are_left_out(model):
+    churns = {1: 0.04, 2: 0.06, 3: 0.05}
+    callback, made = make(
+        model,
+        lambda turn: clustering_of([turn % 3] * N),
+        churn=churns.__getitem__,
+        reassign_churn=0.05,
+    )
+    for epoch in range(4):
+        callback.on_epoch_begin(epoch)
+        assert callback.clustered == (epoch in (0, 2))
+        assert callback.report.get("churn") == churns.get(epoch)
+    assert made == [0, 2]
 
 
 def test_figures():

@@ -276,6 +276,15 @@ def test_other_networks_and_other_things(torch, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("flag", ["--fc_norm", "--head=cosine"])
+def test_networks_that_pytorchs_code_does_not_know(torch, tmp_path, flag):
+    run = RunDirectory(tmp_path / "run")
+    run.path.mkdir()
+    TrainingConfig.from_arguments([f"--run_dir={run.path}", "--data_dir=x", flag]).save(run.flags)
+    with pytest.raises(InputError, match=f"another classifier than the published.*{flag}"):
+        export_checkpoint(run.path, tmp_path / "out.pth")
+
+
 def test_a_missing_file(torch, tmp_path):
     with pytest.raises(InputError, match="no.pth"):
         import_checkpoint(tmp_path / "no.pth", tmp_path / "run")

@@ -132,6 +132,31 @@ def test_warm_starts_and_weights_go_on_where_they_were_stopped(tmp_path, npz, mo
         np.testing.assert_array_equal(previous, expected)
 
 
+def test_the_improved_mode_goes_on_where_it_was_stopped(tmp_path, npz):
+    flags = ["--mode=improved", "--color_jitter=1", "--grayscale=0.2", "--sobel=false"]
+    flags += ["--learning_rate_schedule=cosine", "--epochs=4"]
+    whole = train(tiny(npz, tmp_path / "whole", *flags))
+    third = whole.checkpoints / "epoch-0003"
+    again = train(tiny(npz, tmp_path / "again", *flags, f"--resume={third}"))
+    rates = [record["learning_rate"] for record in whole.read_metrics()]
+    # Half a cosine from 0.05 over four epochs.
+    np.testing.assert_allclose(rates, 0.025 * (1 + np.cos(np.pi * np.arange(1, 5) / 4)), atol=1e-8)
+    last, same = whole.read_metrics()[-1], again.read_metrics()[-1]
+    assert last["learning_rate"] == same["learning_rate"]
+    assert last["loss"] == pytest.approx(same["loss"], abs=1e-3)
+    assert last["cluster"] == pytest.approx(same["cluster"], abs=1e-3)
+
+
+@pytest.mark.parametrize(("churn", "clusterings"), [(0.999, 1), (1e-9, 4)])
+def test_clustering_when_needed(tmp_path, npz, capsys, churn, clusterings):
+    run = train(tiny(npz, tmp_path / "run", "--epochs=4", f"--reassign_churn={churn}"))
+    assert len(assignments(run)) == clusterings
+    records = run.read_metrics()
+    assert "churn" not in records[0]["cluster"]
+    assert all(0 <= record["cluster"]["churn"] <= 1 for record in records[1:])
+    assert capsys.readouterr().out.count("left out") == 4 - clusterings
+
+
 def test_power_iteration_clustering_and_the_released_sampler(tmp_path, npz):
     """The number of clusters is found; the head has room for more, and images can be assigned."""
     flags = ["--clustering=pic", "--sampler=released", "--num_clusters=30"]

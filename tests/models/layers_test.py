@@ -1,0 +1,73 @@
+"""Layers of our own, against those of Keras and written-out formulas."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from dc_keras.models.layers import BatchNormalization, CosineHead
+from dc_keras.models.vgg import build_vgg16
+
+
+@pytest.mark.parametrize("shape", [(8, 5, 5, 16), (2, 1, 1, 3), (6, 7)])
+def test_batch_norm_is_kerass(rng, shape):
+    """Outputs, gradients and running statistics, in training and behind it."""
+    inputs = tf.constant(rng.normal(1, 3, shape).astype("float32"))
+    found = []
+    for layer_class in (BatchNormalization, keras.layers.BatchNormalization):
+        layer = layer_class(momentum=0.9, epsilon=1e-5)
+        layer.build(shape)
+        layer.gamma.assign(np.linspace(0.5, 2, shape[-1]))
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            outputs = layer(inputs, training=True)
+            loss = tf.reduce_sum(outputs**3)
+        gradients = tape.gradient(loss, [inputs, *layer.trainable_variables])
+        afterwards = layer(inputs, training=False)
+        found.append([outputs, *gradients, *layer.variables, afterwards])
+    for ours, kerass in zip(*found, strict=True):
+        # float32 sums of up to 200 values, in another order.
+        scale = max(1.0, np.abs(kerass).max())
+        np.testing.assert_allclose(ours, kerass, atol=1e-5 * scale)
+
+
+def test_frozen_batch_norm_uses_its_running_statistics(rng):
+    layer = BatchNormalization(momentum=0.9, epsilon=1e-5)
+    inputs = rng.normal(5, 3, (4, 2, 2, 3)).astype("float32")
+    layer(inputs, training=True)
+    layer.trainable = False
+    before = [variable.numpy() for variable in layer.variables]
+    np.testing.assert_array_equal(layer(inputs, training=True), layer(inputs, training=False))
+    for was, now in zip(before, layer.variables, strict=True):
+        np.testing.assert_array_equal(was, now.numpy())
+
+
+def test_cosine_head_by_its_formula(rng):
+    features, kernel = rng.normal(size=(5, 4)), rng.normal(size=(4, 3))
+    head = CosineHead(3, temperature=0.2)
+    head.build((None, 4))
+    head.kernel.assign(kernel)
+    lengths = np.linalg.norm(features, axis=1)[:, None] * np.linalg.norm(kernel, axis=0)
+    expected = features @ kernel / lengths / 0.2
+    np.testing.assert_allclose(head(features.astype("float32")), expected, atol=1e-5)
+    # Neither length counts.
+    head.kernel.assign(kernel * 7)
+    np.testing.assert_allclose(head(3 * features.astype("float32")), expected, atol=1e-5)
+    assert np.isfinite(head(np.zeros((1, 4), "float32"))).all()
+
+
+def test_classifier_with_batch_norm_and_cosine_head(rng, tmp_path):
+    network = build_vgg16(32, 5, width=0.0625, fc_norm=True, temperature=0.1)
+    names = [layer.name for layer in network.layers]
+    start = names.index("flatten")
+    assert names[start:] == [
+        *("flatten", "fc6_linear", "fc6", "relu6", "dropout", "fc7_linear", "fc7", "head")
+    ]
+    images = rng.integers(0, 256, (3, 32, 32, 3), dtype="uint8")
+    logits = np.asarray(network(images, training=False))
+    assert np.abs(logits).max() <= 10 + 1e-4  # cosines over 0.1
+    network.save(tmp_path / "network.keras")
+    from dc_keras.models.deepcluster import load_network
+
+    again = load_network(tmp_path / "network.keras")
+    np.testing.assert_array_equal(logits, np.asarray(again(images, training=False)))
