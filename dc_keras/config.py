@@ -34,12 +34,15 @@ MODES = {
     "paper": {},
     "released": {"sampler": "released", "epochs": 200},
     "improved": {
+        "sobel": False,
+        "color_jitter": 1.0,
+        "grayscale": 0.2,
         "fc_init": "scaled",
         "fc_norm": True,
         "head": "cosine",
         "head_start": "centroids",
-        "kmeans_warm_start": True,
-        "reassign_churn": 0.05,
+        "whiten": False,
+        "kmeans_spherical": True,
     },
 }
 

@@ -1,0 +1,1 @@
+"""Measurements: speed of the stages, and what configurations learn."""

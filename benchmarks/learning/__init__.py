@@ -1,0 +1,1 @@
+"""What configurations learn at equal compute: `python -m benchmarks.learning.run --help`."""

@@ -1,0 +1,36 @@
+"""Named sets of configurations to compare, each a few flags beside those that all share."""
+
+# The published recipe at small size: what configs/cifar10.cfg says, at half its width.
+SMALL = (
+    "--image_size=32 --width=0.25 --fc_init=scaled --dropout=0.2 --num_clusters=100 "
+    "--batch_size=64 --crop_min_area=0.2"
+).split()
+
+SETS = {
+    # Each difference from the paper alone, and all of `improved` together.
+    "ablation": {
+        "random": ["--epochs=0"],
+        "random, colour": ["--epochs=0", "--sobel=false"],
+        "paper": [],
+        "sampler=released": ["--sampler=released"],
+        "sampler=natural": ["--sampler=natural"],
+        "sampler=reweight": ["--sampler=reweight"],
+        "sobel=false": ["--sobel=false"],
+        "k=20": ["--num_clusters=20"],
+        "k=500": ["--num_clusters=500"],
+        "improved": ["--mode=improved"],
+    },
+    # Each part of `improved` taken back, and what was left out of it.
+    "improved": {
+        "improved": ["--mode=improved"],
+        "sobel=true": ["--mode=improved", "--sobel", "--color_jitter=0", "--grayscale=0"],
+        "color_jitter=0": ["--mode=improved", "--color_jitter=0", "--grayscale=0"],
+        "fc_norm=false": ["--mode=improved", "--fc_norm=false"],
+        "head=linear": ["--mode=improved", "--head=linear"],
+        "head_start=redrawn": ["--mode=improved", "--head_start=redrawn"],
+        "head_start=matched": ["--mode=improved", "--head_start=matched"],
+        "whiten=true": ["--mode=improved", "--whiten"],
+        "kmeans_warm_start=true": ["--mode=improved", "--kmeans_warm_start"],
+        "reassign_churn=0.3": ["--mode=improved", "--reassign_churn=0.3"],
+    },
+}

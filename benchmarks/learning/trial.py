@@ -1,0 +1,56 @@
+"""One trial: a training and what its features are worth, as one line of JSON.
+
+    python -m benchmarks.learning.trial TEST_DIR TRAIN_FLAGS...
+
+`benchmarks.learning.run` starts each trial in a process of its own. With --epochs=0 the network
+stays as it started.
+"""
+
+import json
+import resource
+import sys
+import time
+
+from dc_keras.config import TrainingConfig
+from dc_keras.runtime import load_libraries_quietly
+
+
+def main(test_dir: str, flags: list[str]) -> None:
+    """Trains, measures and prints.
+
+    Args:
+        test_dir: Labelled images to test on.
+        flags: Of train.py.
+    """
+    load_libraries_quietly()
+    from dc_keras.data.sources import open_source
+    from dc_keras.evaluation.evaluate import Split, measure
+    from dc_keras.training.run_state import RunDirectory
+    from dc_keras.training.train import build_trainer, train
+
+    untrained = "--epochs=0" in flags
+    config = TrainingConfig.from_arguments([flag for flag in flags if flag != "--epochs=0"])
+    config.validate()
+    started = time.monotonic()
+    records = []
+    network = build_trainer(config)
+    if not untrained:
+        run = train(config)
+        records = run.read_metrics()
+        RunDirectory(config.run_dir).load_weights(network)
+    seconds = time.monotonic() - started
+    split = Split(open_source(config.data_dir), open_source(test_dir), "")
+    print(
+        json.dumps(
+            {
+                "seconds": round(seconds, 1),
+                "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+                "figures": measure(network, split, config, config.batch_size),
+                "epochs": records,
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2:])

@@ -1,0 +1,64 @@
+"""The table of a comparison, and what a trial hands over for it."""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import textures
+
+REPOSITORY = pathlib.Path(__file__).parent.parent.parent
+
+
+def trial(name, seed, probe, previous=None):
+    cluster = {} if previous is None else {"nmi_previous": previous}
+    return {
+        "name": name,
+        "seed": seed,
+        "figures": {
+            **dict.fromkeys(("probe_conv5", "knn_conv5", "knn_fc7"), 0.5),
+            "probe_fc7": probe,
+            "nmi": 0.125,
+        },
+        "epochs": [{"cluster": cluster}] if previous is not None else [],
+    }
+
+
+def test_table_and_plots(tmp_path):
+    pytest.importorskip("matplotlib", reason="pip install -r requirements-benchmarks.txt")
+    from benchmarks.learning.report import write_report
+
+    trials = [trial("b", "1", 0.30, 0.5), trial("a", "1", 0.2), trial("b", "2", 0.34, 0.7)]
+    write_report(trials, ["a", "b", "not run"], tmp_path)
+    lines = (tmp_path / "table.md").read_text().splitlines()
+    # Standard deviation of (30, 34) with one degree of freedom: 4 / sqrt(2).
+    assert lines[2] == "| a | 50.0 | 20.0 | 50.0 | 50.0 | 0.125 | - |"
+    assert lines[3] == (
+        "| b | 50.0 ± 0.0 | 32.0 ± 2.8 | 50.0 ± 0.0 | 50.0 ± 0.0 | 0.125 ± 0.000 | 0.600 ± 0.141 |"
+    )
+    assert len(lines) == 6
+    for name in ("features.png", "stability.png"):
+        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_trial_trains_and_measures(tmp_path):
+    paths = []
+    for name, seed in (("train", 0), ("test", 1)):
+        images, labels = textures.textures(16, seed=seed)
+        paths.append(tmp_path / f"{name}.npz")
+        np.savez(paths[-1], images=images, labels=labels)
+    flags = "--image_size=32 --width=0.0625 --num_clusters=6 --pca_dim=16 --batch_size=16".split()
+    flags += ["--epochs=2", f"--data_dir={paths[0]}", f"--run_dir={tmp_path / 'run'}"]
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.learning.trial", str(paths[1]), *flags],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert [record["epoch"] for record in result["epochs"]] == [1, 2]
+    assert all(0 <= result["figures"][name] <= 1 for name in ("probe_conv5", "knn_fc7", "nmi"))
