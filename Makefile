@@ -8,10 +8,12 @@ PY := $(VENV)/bin/python
 PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check
 RUNTIME := $(VENV)/.installed
 DEVELOPMENT := $(VENV)/.installed-dev
+BENCHMARKS := $(VENV)/.installed-benchmarks
+STAGES := sampling pca kmeans jpeg_to_batch center_crop
 # Keras 3.15 starts at Python 3.11, TensorFlow 2.21 ends at 3.13; Debian has venv in a package apart.
 SUITABLE := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 
-.PHONY: help quickstart test test-slow lint check-flagfiles bazel lock clean
+.PHONY: help quickstart test test-slow bench bench-quick lint check-flagfiles bazel lock clean
 .DELETE_ON_ERROR:
 
 help:  ## This list
@@ -26,6 +28,12 @@ test: $(DEVELOPMENT)  ## Run the tests; ARGS="-k kmeans" goes to pytest
 
 test-slow: $(DEVELOPMENT)  ## Run the tests that `make test` leaves out
 	$(PY) -m pytest -m slow $(ARGS)
+
+bench: $(BENCHMARKS)  ## Compare the stages with others; ARGS=--write appends to docs/benchmarks.md
+	for name in $(STAGES); do $(PY) -m benchmarks.$$name $(ARGS) || exit 1; done
+
+bench-quick: $(BENCHMARKS)  ## The same at small sizes: shows that it works
+	for name in $(STAGES); do $(PY) -m benchmarks.$$name --quick --turns=1 || exit 1; done
 
 lint: $(DEVELOPMENT)  ## Check style and format
 	$(PY) -m ruff check .
@@ -73,4 +81,9 @@ $(RUNTIME): requirements.txt requirements-common.txt
 $(DEVELOPMENT): requirements-dev.txt $(RUNTIME)
 	@echo "Installing pytest, Hypothesis, Pillow and Ruff into $(VENV)"
 	@$(PIP_INSTALL) -r requirements-dev.txt
+	@touch $@
+
+$(BENCHMARKS): requirements-torch.txt $(DEVELOPMENT)
+	@echo "Installing PyTorch for the comparisons"
+	@$(PIP_INSTALL) -r requirements-torch.txt
 	@touch $@

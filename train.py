@@ -5,8 +5,11 @@
     python train.py --flagfile=RUN/flags.cfg                  go on with a run that was stopped
     tensorboard --logdir=RUN/tensorboard                      watch it
 
-Exit codes: 0 on success, 2 on flags or images that the program cannot work with.
+Exit codes: 0 on success, 2 on flags, images or disks that the program cannot work with, 143 or 130
+when SIGTERM or SIGINT stopped it: the same command goes on from there.
 """
+
+import sys
 
 from absl import app
 
@@ -19,12 +22,16 @@ def main(settings: config.TrainingConfig) -> None:
     """Runs the training and says what to do with it."""
     # TensorFlow is loaded here, after the flags were found to be right.
     load_libraries_quietly()
+    from dc_keras.training.interruption import Interrupted
     from dc_keras.training.train import train
 
     try:
         run = train(settings)
     except InputError as error:
         config.exit_with_input_error(error)
+    except Interrupted as interrupted:
+        print(f"Stopped by {interrupted}. The same command goes on from here.", file=sys.stderr)
+        sys.exit(interrupted.exit_code)
     print(
         f"Done. The network and the cluster of each image are in {run.model}\n"
         f"  python evaluate.py --run_dir={settings.run_dir}\n"

@@ -179,7 +179,9 @@ class TrainingConfig(_Config):
     data_dir: str = _flag(
         "",
         "Images to learn from: a folder (class sub-folders or flat, nested), an .npz file with an "
-        "array `images` uint8 (n, h, w, 1 or 3), or sklearn:digits. Labels are never trained on.",
+        "array `images` uint8 (n, h, w, 1 or 3), TFRecord shards (their folder, or a pattern such "
+        "as /data/train-*-of-*), a folder made by dc_keras.data.pack, or sklearn:digits. Paths may "
+        "be those of tf.io.gfile, such as gs://. Labels are never trained on.",
         required=True,
     )
     run_dir: str = _flag(
@@ -192,6 +194,12 @@ class TrainingConfig(_Config):
         "run did after it.",
     )
     keep_checkpoints: int = _flag(3, "Number of newest checkpoints to keep.")
+    checkpoint_every_steps: int = _flag(
+        0, "Save also after every so many training steps of an epoch; 0: at its end alone."
+    )
+    checkpoint_every_minutes: float = _flag(
+        0.0, "Save also when so many minutes have passed since the last time; 0: do not."
+    )
     max_bad_fraction: float = _flag(
         0.01, "Stop when more than this fraction of the image files cannot be read."
     )
@@ -340,6 +348,11 @@ class TrainingConfig(_Config):
 
     # Machine.
     seed: int = _flag(31, "Every random draw of the run derives from it.")
+    deterministic: bool = _flag(
+        False,
+        "Let TensorFlow compute in a fixed order, so that a run repeats bit for bit on the same "
+        "machine. Slower.",
+    )
     strategy: str = _flag(
         "auto",
         "one: a single device; mirrored: every GPU (or virtual device); auto: mirrored where "
@@ -356,6 +369,8 @@ class TrainingConfig(_Config):
         "run_dir",
         "resume",
         "keep_checkpoints",
+        "checkpoint_every_steps",
+        "checkpoint_every_minutes",
         "epochs",
         "strategy",
         "virtual_devices",
@@ -431,6 +446,12 @@ class TrainingConfig(_Config):
         expect(0 <= self.momentum < 1, "momentum", "a value in [0, 1)")
         expect(0 <= self.weight_decay < 1, "weight_decay", "a value in [0, 1), such as 1e-5")
         expect(self.keep_checkpoints >= 1, "keep_checkpoints", "at least 1")
+        expect(self.checkpoint_every_steps >= 0, "checkpoint_every_steps", "0 or more steps")
+        expect(
+            0 <= self.checkpoint_every_minutes < math.inf,
+            "checkpoint_every_minutes",
+            "0 or more minutes",
+        )
         expect(self.seed >= 0, "seed", "an integer from 0")
         expect(
             self.virtual_devices == 0 or self.virtual_devices >= 2,
@@ -500,7 +521,7 @@ class TrainingConfig(_Config):
     def with_absolute_paths(self) -> Self:
         """The same settings with paths that hold from any working directory."""
         changes = {"run_dir": os.path.abspath(self.run_dir)}
-        if not self.data_dir.startswith("sklearn:"):
+        if not self.data_dir.startswith("sklearn:") and "://" not in self.data_dir:
             changes["data_dir"] = os.path.abspath(self.data_dir)
         return dataclasses.replace(self, **changes)
 
@@ -599,6 +620,40 @@ class TorchWeightsConfig(_Config):
             f"Invalid --image_size. Received: {self.image_size}. Expected at least 32, or 0 to "
             "take what the weights tell."
         ]
+
+
+@dataclasses.dataclass(frozen=True)
+class PackConfig(_Config):
+    """Settings of `python -m dc_keras.data.pack`."""
+
+    source: str = _argument(
+        "IN", "Images, as in train.py's --data_dir; with --verify: a packed folder."
+    )
+    out: str = _argument("OUT", "The folder to make.")
+    verify: bool = _flag(
+        False, "Compare the images of IN, a packed folder, with their checksums; write nothing."
+    )
+    short_side: int = _flag(
+        0, "Shorter side in pixels that larger images are reduced to; 0: leave all as they are."
+    )
+    shard_images: int = _flag(10_000, "Images in a file.")
+    max_bad_fraction: float = _flag(0.01, "As for train.py.")
+
+    def missing(self) -> list[str]:
+        return [name for name in super().missing() if not (self.verify and name == "OUT")]
+
+    def problems(self) -> list[str]:
+        found = []
+        if self.verify and self.out:
+            found.append(
+                f"OUT would be ignored, since --verify writes nothing. Received: {self.out}. "
+                "Leave it out."
+            )
+        if self.short_side < 0:
+            found.append(f"Invalid --short_side. Received: {self.short_side}. Expected >= 0.")
+        if self.shard_images < 1:
+            found.append(f"Invalid --shard_images. Received: {self.shard_images}. Expected >= 1.")
+        return found
 
 
 def _default(config: _Config, name: str) -> Any:

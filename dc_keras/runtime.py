@@ -103,6 +103,13 @@ def configure_devices(virtual_devices: int = 0) -> None:
         ) from error
 
 
+def make_deterministic() -> None:
+    """Has TensorFlow compute in a fixed order, for the rest of the process."""
+    import tensorflow as tf
+
+    tf.config.experimental.enable_op_determinism()
+
+
 def make_strategy(name: str = "auto", virtual_devices: int = 0):
     """Makes the distribution strategy of a run.
 

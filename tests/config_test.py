@@ -176,6 +176,8 @@ def test_paths_become_absolute_but_not_bundled_data():
     assert pathlib.Path(config.data_dir).is_absolute()
     bundled = dataclasses.replace(config, data_dir="sklearn:digits").with_absolute_paths()
     assert bundled.data_dir == "sklearn:digits"
+    remote = dataclasses.replace(config, data_dir="gs://bucket/train-*").with_absolute_paths()
+    assert remote.data_dir == "gs://bucket/train-*"
 
 
 def test_baselines():

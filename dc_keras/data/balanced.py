@@ -200,6 +200,7 @@ def training_batches(
     hflip: bool = True,
     color_jitter: float = 0.0,
     grayscale: float = 0.0,
+    first_batch: int = 0,
 ) -> tf.data.Dataset:
     """The training pipeline: a sampler, then read, decode, random crop, flip and colours.
 
@@ -217,6 +218,8 @@ def training_batches(
         hflip: Whether half of the crops are mirrored.
         color_jitter: Strength of random changes of colour.
         grayscale: Part of the images that lose all colour.
+        first_batch: Batches of the epoch to leave out from its beginning, whose images are not
+            read.
 
     Returns:
         A dataset of known length with elements (images uint8 `(b, s, s, 3)`, labels int32 `(b,)`),
@@ -240,12 +243,13 @@ def training_batches(
 
     batches = (
         sampler.pairs(num_batches * batch_size)
-        .enumerate()
+        .skip(first_batch * batch_size)
+        .enumerate(start=first_batch * batch_size)
         .map(read_and_augment, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         .batch(batch_size, drop_remainder=True)
     )
     if color_jitter > 0 or grayscale > 0:
-        batches = batches.enumerate().map(
+        batches = batches.enumerate(start=first_batch).map(
             change_colors, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
         )
     options = tf.data.Options()

@@ -13,7 +13,8 @@ import tensorflow as tf
 import tqdm
 
 from dc_keras.data import preprocessing
-from dc_keras.data.sources import ArraySource, ImageSource
+from dc_keras.data.image_source import ImageSource
+from dc_keras.data.sources import ArraySource
 from dc_keras.errors import InputError
 from dc_keras.files import write_atomically
 

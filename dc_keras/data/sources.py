@@ -1,11 +1,10 @@
-"""Where the images come from: a folder, an `.npz` file, or scikit-learn's digits.
+"""Where the images come from: folders, arrays, TFRecord shards, packed folders.
 
 Every stage of the loop names an image by its index, the position in a source's sorted listing.
 A source turns that index into encoded bytes or pixels inside a tf.data pipeline. Class labels,
 where the source has them, serve evaluation alone.
 """
 
-import abc
 import collections
 import csv
 import dataclasses
@@ -19,53 +18,14 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import tensorflow as tf
 
+from dc_keras.data import array_records, tfrecords
+from dc_keras.data.image_source import ImageSource, numbered, take
 from dc_keras.errors import InputError
 from dc_keras.files import write_atomically
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp")
 DIGITS = "sklearn:digits"
 MANIFEST_COLUMNS = ["index", "path", "label"]
-
-
-class ImageSource(abc.ABC):
-    """Images numbered 0 to n - 1, in an order that stays the same from run to run.
-
-    Attributes:
-        names: n names, unique: the path below the data folder with "/" between its parts (bytes
-            that are no UTF-8 as surrogate escapes), or the like of "digits/000017" for arrays.
-        labels: int32 (n,) class of each image, an index into `class_names`, or None.
-        class_names: Names of the classes, sorted, or None where there are no labels.
-    """
-
-    names: Sequence[str]
-    labels: np.ndarray | None
-    class_names: tuple[str, ...] | None
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    @abc.abstractmethod
-    def load(self, index: tf.Tensor) -> tf.Tensor:
-        """Reads one image. Works eagerly and inside `tf.data.Dataset.map`.
-
-        Args:
-            index: Scalar int32 or int64 tensor in [0, n).
-
-        Returns:
-            A scalar string tensor with the encoded file, or a uint8 tensor (h, w, 3).
-            `preprocessing.decode` takes either.
-        """
-
-    @abc.abstractmethod
-    def select(self, keep: np.ndarray) -> "ImageSource":
-        """The source that holds only some of the images.
-
-        Args:
-            keep: Integer indices (m,) of the images to keep. Image i of the result is `keep[i]`.
-
-        Returns:
-            A source of m images of the same kind, with the same `class_names`.
-        """
 
 
 class FolderSource(ImageSource):
@@ -109,7 +69,7 @@ class FolderSource(ImageSource):
         return FolderSource(
             self.root,
             [self.names[i] for i in keep],
-            _take(self.labels, keep),
+            take(self.labels, keep),
             self.class_names,
         )
 
@@ -150,7 +110,7 @@ class ArraySource(ImageSource):
         return ArraySource(
             self.images[keep],
             [self.names[i] for i in keep],
-            _take(self.labels, keep),
+            take(self.labels, keep),
             self.class_names,
         )
 
@@ -164,25 +124,42 @@ def open_source(data_dir: str) -> ImageSource:
             at any depth, links followed, hidden files and folders and all other files skipped.
             There are labels when every image lies in a sub-folder: the first one names the class;
             an `.npz` file: `images` uint8 (n, h, w, 1 or 3), and perhaps `labels`, integers (n,);
+            a folder of TFRecord shards, or a pattern such as `/data/train-*-of-*`; see `tfrecords`;
+            a folder that `dc_keras.data.pack` made; see `array_records`;
             `sklearn:digits`: the 1,797 grey 8x8 digits that come with scikit-learn.
+            All but packed folders may be on any file system of `tf.io.gfile`, such as `gs://`.
 
     Returns:
         The source, with at least one image.
 
     Raises:
         InputError: If there is no such folder or file, or it holds no images, or the arrays have
-            another shape or dtype.
+            another shape or dtype, or shards are missing or damaged.
     """
     if data_dir == DIGITS:
         return _open_digits()
-    if os.path.isdir(data_dir):
+    try:
+        # As bytes, paths need not be UTF-8.
+        is_folder = tf.io.gfile.isdir(os.fsencode(data_dir))
+        exists = tf.io.gfile.exists(os.fsencode(data_dir))
+        matches = [] if exists else tf.io.gfile.glob([os.fsencode(data_dir)])
+    except tf.errors.OpError as error:
+        raise InputError(
+            f"The data set cannot be reached. Received: {data_dir!r} ({error.message}). "
+            "Check the path and the permissions."
+        ) from error
+    if is_folder:
         return _open_folder(data_dir)
     if data_dir.lower().endswith(".npz"):
         return _open_npz(data_dir)
-    what = "The data set is a file" if os.path.exists(data_dir) else "The data folder is not there"
+    paths = [os.fsdecode(path) for path in matches] or [data_dir] * exists
+    if paths and all(tfrecords.is_shard(path) for path in paths):
+        return tfrecords.open_tfrecords(paths)
+    what = "The data set is a file" if paths else "The data folder is not there"
     raise InputError(
-        f"{what}. Received: {data_dir!r} (that is {os.path.abspath(data_dir)!r}). "
-        f"Expected: a folder of images, an .npz file, or {DIGITS!r}. Check the path."
+        f"{what}. Received: {data_dir!r} (that is {_absolute(data_dir)!r}). Expected: a folder of "
+        "images, an .npz file, TFRecord shards (a folder of them, or a pattern such as "
+        f"train-*-of-*), a packed folder, or {DIGITS!r}. Check the path."
     )
 
 
@@ -261,14 +238,26 @@ def positions_of(names: Sequence[str], source: ImageSource) -> tuple[np.ndarray,
     return np.array(found, np.int64), [name for name in names if name not in place]
 
 
-def _take(labels: np.ndarray | None, keep: np.ndarray) -> np.ndarray | None:
-    return None if labels is None else labels[keep]
+def _is_remote(path: str) -> bool:
+    """Whether a path is for TensorFlow's file systems alone, such as gs://bucket/folder."""
+    return "://" in path
 
 
-def _open_folder(root: str) -> FolderSource:
+def _absolute(path: str) -> str:
+    return path if _is_remote(path) else os.path.abspath(path)
+
+
+def _open_folder(root: str) -> ImageSource:
+    if tf.io.gfile.exists(os.fsencode(os.path.join(root, array_records.PACKED))):
+        return _open_packed(root)
     try:
-        paths = sorted(_walk(root, (), frozenset()))
-    except OSError as error:
+        entries = tf.io.gfile.listdir(root) if _is_remote(root) else os.listdir(root)
+        shards = [os.path.join(root, name) for name in entries if tfrecords.is_shard(name)]
+        shards = [path for path in shards if not tf.io.gfile.isdir(os.fsencode(path))]
+        if shards:
+            return tfrecords.open_tfrecords(shards)
+        paths = sorted(_walk_remote(root) if _is_remote(root) else _walk(root, (), frozenset()))
+    except (OSError, tf.errors.OpError) as error:
         raise InputError(
             f"The data folder cannot be listed. Received: {root!r} ({error}). "
             "Expected: folders that may be read. Check their permissions."
@@ -276,7 +265,7 @@ def _open_folder(root: str) -> FolderSource:
     if not paths:
         raise InputError(
             f"There are no images in the data folder. Received: {root!r} (that is "
-            f"{os.path.abspath(root)!r}). Expected: files ending in {', '.join(IMAGE_SUFFIXES)}, "
+            f"{_absolute(root)!r}). Expected: files ending in {', '.join(IMAGE_SUFFIXES)}, "
             "in the folder or its sub-folders. Check the path."
         )
     if any(len(parts) == 1 for parts in paths):
@@ -297,15 +286,15 @@ def _sorted_without_classes(root: str, paths: list[tuple[str, ...]]) -> list[tup
 
     def size(parts):
         try:
-            return os.path.getsize(os.path.join(root, *parts))
-        except OSError:
+            return tf.io.gfile.stat(os.fsencode(os.path.join(root, *parts))).length
+        except tf.errors.OpError:
             return -1  # A broken link: the inspection will report it.
 
     def digest(parts):
         try:
-            with open(os.path.join(root, *parts), "rb") as file:
-                return hashlib.file_digest(file, "sha256").digest()
-        except OSError:
+            with tf.io.gfile.GFile(os.fsencode(os.path.join(root, *parts)), "rb") as file:
+                return hashlib.sha256(file.read()).digest()
+        except tf.errors.OpError:
             return b""
 
     keys = {parts: (parts[1:],) for parts in paths}
@@ -338,6 +327,26 @@ def _walk(
                 yield (*parts, entry.name)
 
 
+def _walk_remote(root: str) -> Iterator[tuple[str, ...]]:
+    """As `_walk`, for file systems that have no links."""
+    for folder, _, files in tf.io.gfile.walk(root):
+        parts = tuple(filter(None, folder.removeprefix(root).split("/")))
+        for name in files:
+            hidden = any(part.startswith(".") for part in (*parts, name))
+            if name.lower().endswith(IMAGE_SUFFIXES) and not hidden:
+                yield (*parts, name)
+
+
+def _open_packed(root: str) -> array_records.ArrayRecordSource:
+    if _is_remote(root):
+        raise InputError(
+            f"A packed data set must be on a local or mounted disk. Received: {root!r}. The "
+            "library array_record reads no other. Copy the folder, or use TFRecord shards."
+        )
+    manifest = read_manifest(os.path.join(root, array_records.MANIFEST))
+    return array_records.open_packed(root, manifest.names, manifest.labels)
+
+
 def _open_npz(path: str) -> ArraySource:
     expected = (
         "Expected: an .npz file with `images`, uint8 (n, height, width, 1 or 3), and, if there are "
@@ -345,7 +354,8 @@ def _open_npz(path: str) -> ArraySource:
     )
     try:
         # NumPy leaves a file open that it opened itself and could not read.
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
+        opened = tf.io.gfile.GFile(path, "rb") if _is_remote(path) else open(path, "rb")
+        with opened as file, np.load(file, allow_pickle=False) as arrays:
             if "images" not in arrays:
                 raise InputError(
                     f"The file has no array `images`. Received: {path!r} with "
@@ -356,7 +366,15 @@ def _open_npz(path: str) -> ArraySource:
     except InputError:
         raise
     # A TypeError comes of an .npy file by the name of .npz: one array, which cannot be entered.
-    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        EOFError,
+        zipfile.BadZipFile,
+        zlib.error,
+        tf.errors.OpError,
+    ) as error:
         raise InputError(
             f"The array file cannot be read. Received: {path!r} ({error}). {expected}"
         ) from error
@@ -382,7 +400,7 @@ def _open_npz(path: str) -> ArraySource:
             labels.astype(np.int32),
             tuple(str(value) for value in values),
         )
-    return ArraySource(images, _numbered(pathlib.Path(path).stem, len(images)), labels, class_names)
+    return ArraySource(images, numbered(pathlib.Path(path).stem, len(images)), labels, class_names)
 
 
 def _open_digits() -> ArraySource:
@@ -394,11 +412,7 @@ def _open_digits() -> ArraySource:
     images = np.round(digits.images * (255 / 16)).astype(np.uint8)[..., np.newaxis]
     return ArraySource(
         images,
-        _numbered("digits", len(images)),
+        numbered("digits", len(images)),
         digits.target.astype(np.int32),
         tuple(str(name) for name in digits.target_names),
     )
-
-
-def _numbered(stem: str, count: int) -> list[str]:
-    return [f"{stem}/{i:06d}" for i in range(count)]

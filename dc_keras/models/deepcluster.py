@@ -179,11 +179,17 @@ class DeepCluster(keras.Model):
             seed: The run's seed.
             epoch: Number of the epoch.
         """
-        for layer in self.layers:
-            generator = getattr(layer, "seed_generator", None)
-            if generator is not None:
-                state = numpy_rng(seed, f"dropout {layer.name}", epoch).integers(0, 2**31, 2)
-                generator.state.assign(state.astype("uint32"))
+        for layer in self._dropouts():
+            state = numpy_rng(seed, f"dropout {layer.name}", epoch).integers(0, 2**31, 2)
+            layer.seed_generator.state.assign(state.astype("uint32"))
+
+    @property
+    def dropout_states(self) -> dict[str, keras.Variable]:
+        """The variables that tell where the draws of dropout are, by layer."""
+        return {layer.name: layer.seed_generator.state for layer in self._dropouts()}
+
+    def _dropouts(self) -> list[keras.layers.Layer]:
+        return [layer for layer in self.layers if getattr(layer, "seed_generator", None)]
 
 
 def feature_model(network: keras.Model, *layers: str) -> keras.Model:

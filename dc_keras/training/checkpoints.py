@@ -46,8 +46,8 @@ class Checkpoint:
         whitening: The whitening that its descriptors were made with.
         step: Steps of the next epoch that are done too.
         clustered: Whether the epoch that is under way began with a clustering.
-        report: Figures of that clustering, by name.
-        seconds: What its stages took.
+        report: What the logs say of that beginning, by name.
+        seconds: What the stages of the last clustering took.
     """
 
     epoch: int
@@ -145,6 +145,11 @@ def load_weights(path: pathlib.Path, network: keras.Model) -> None:
     _load_variables(path / _WEIGHTS, _weights(network))
 
 
+def is_checkpoint(path: pathlib.Path) -> bool:
+    """Whether a folder was finished as a checkpoint; damage is found by `verify`."""
+    return any((path / name).exists() for name in (_STATE, _SUMS))
+
+
 def verify(path: pathlib.Path) -> None:
     """Compares all files of a checkpoint with their checksums. Reads them once.
 
@@ -152,7 +157,7 @@ def verify(path: pathlib.Path) -> None:
         DamagedCheckpointError: Names the first file that is missing or differs.
         InputError: If there is no checkpoint here.
     """
-    if not path.is_dir() or not any((path / name).exists() for name in (_STATE, _SUMS)):
+    if not is_checkpoint(path):
         raise InputError(
             f"There is no checkpoint in this folder. Received: {path}. Expected a folder such as "
             "RUN/checkpoints/epoch-0010."
@@ -194,7 +199,18 @@ def _optimizer_variables(model: keras.Model) -> dict[str, keras.Variable]:
 def _epoch_variables(model: keras.Model) -> dict[str, keras.Variable]:
     """What an epoch starts anew, by name: running means, and the place in dropout's draws."""
     means = [variable for metric in model.metrics for variable in metric.variables]
-    return {variable.path: variable for variable in [*means, *model.dropout_states]}
+    return {variable.path: variable for variable in means} | model.dropout_states
+
+
+def epoch_state(model: keras.Model) -> dict[str, np.ndarray]:
+    """Values of what an epoch starts anew, for `restore_epoch_state`."""
+    return {name: variable.numpy() for name, variable in _epoch_variables(model).items()}
+
+
+def restore_epoch_state(model: keras.Model, state: dict[str, np.ndarray]) -> None:
+    """Takes an epoch up again after Keras has started it anew."""
+    for name, variable in _epoch_variables(model).items():
+        variable.assign(state[name])
 
 
 def _save_variables(path: pathlib.Path, variables: dict[str, keras.Variable]) -> None:

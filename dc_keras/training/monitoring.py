@@ -89,7 +89,8 @@ class Monitor(keras.callbacks.Callback):
         self._run.append_metrics(record)
         self._write_scalars(record)
 
-    def on_train_end(self, logs=None):
+    def close(self) -> None:
+        """Finishes the event file."""
         self._writer.close()
 
     def _write_scalars(self, record: dict) -> None:

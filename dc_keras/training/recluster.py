@@ -242,13 +242,28 @@ class Recluster(keras.callbacks.Callback):
         self.latest: ClusteringOfImages | None = None
         self.clustered = False
         self.report: dict[str, float] = {}
+        self._under_way: int | None = None
 
     def restore(self, latest: ClusteringOfImages) -> None:
         """Goes on with the clustering of a checkpoint."""
         self.latest = latest
         self._sampler.set_labels(latest.clustering.assignments)
 
+    def restore_epoch(self, epoch: int, *, clustered: bool, report: dict[str, float]) -> None:
+        """Takes up an epoch in its middle: its beginning will be left out.
+
+        Args:
+            epoch: Number of the epoch, from 0.
+            clustered: Whether it began with a clustering.
+            report: Figures of that.
+        """
+        self._under_way = epoch
+        self.clustered, self.report = clustered, report
+        self._sampler.begin_epoch(self._seed, epoch)
+
     def on_epoch_begin(self, epoch, logs=None):
+        if epoch == self._under_way:
+            return
         self.clustered = False
         self.report = {}
         if self.latest is None or is_due(epoch, max(self._reassign, 1.0)):

@@ -5,55 +5,44 @@
         unreadable.csv          image files that were left out, with the reason
         metrics.jsonl           one JSON object an epoch
         assignments/            epoch-0001.npy, ...: cluster of each image, smallest integer type
-        checkpoints/            epoch-0001/, ...: everything needed to go on after that epoch
+        checkpoints/            epoch-0001/, ...: everything needed to go on after that epoch;
+                                epoch-0002-step-000100/: the same, after so many of its steps
         tensorboard/            event files
         model/                  the trained network, its whitening, centroids and clusters
         evaluation/             what evaluate.py found
+        .lock                   held by the process that trains here
 
 Epochs are counted from 1 in all names: the clustering `epoch-0001.npy` was made at the beginning of
 epoch 1, the checkpoint `epoch-0001` at its end.
 """
 
+import contextlib
 import dataclasses
 import json
 import os
 import pathlib
 import re
 import shutil
-import zipfile
+from collections.abc import Iterator
 
 import keras
 import numpy as np
 from absl import logging
 
-from dc_keras.clustering.whitening import Whitening
 from dc_keras.config import TrainingConfig
 from dc_keras.errors import InputError
-from dc_keras.files import write_atomically, write_directory_atomically
+from dc_keras.files import append_line, explain_write_errors, remove_leftovers, write_atomically
+from dc_keras.training.checkpoints import (
+    Checkpoint,
+    DamagedCheckpointError,
+    is_checkpoint,
+    load_weights,
+    write_checkpoint,
+    write_weights,
+)
+from dc_keras.training.lock import lock
 
-# What reading a damaged checkpoint raises.
-UNREADABLE = (OSError, EOFError, zipfile.BadZipFile)
-
-_CHECKPOINT_NAME = re.compile(r"epoch-(\d{4,})$")
-_STATE, _WEIGHTS, _OPTIMIZERS = "state.json", "weights.npz", "optimizers.npz"
-_CLUSTERS, _WHITENING = "clusters.npz", "whitening.npz"
-
-
-@dataclasses.dataclass(frozen=True)
-class Checkpoint:
-    """What a checkpoint holds beside the weights, which are loaded into the model.
-
-    Attributes:
-        epoch: Epochs that are done.
-        assignments: Pseudo-labels of the last clustering, int32 `(n,)`.
-        centroids: Its centroids, float32 `(num_clusters, dim)`.
-        whitening: The whitening that its descriptors were made with.
-    """
-
-    epoch: int
-    assignments: np.ndarray
-    centroids: np.ndarray
-    whitening: Whitening
+_CHECKPOINT_NAME = re.compile(r"epoch-(\d{4,})(?:-step-(\d{6,}))?$")
 
 
 class RunDirectory:
@@ -139,6 +128,31 @@ class RunDirectory:
                 + f"\nUse another --run_dir, or go on with --flagfile={self.flags}."
             )
 
+    def is_complete(self, epochs: int) -> bool:
+        """Whether the model of a training of so many epochs was written."""
+        try:
+            return json.loads(self._model_state.read_text())["epochs"] == epochs
+        except FileNotFoundError:
+            return False
+
+    @property
+    def _model_state(self) -> pathlib.Path:
+        return self.model / "training.json"
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keeps other processes from training here, and tidies up what a killed one left.
+
+        Raises:
+            InputError: If another process is training here.
+        """
+        with explain_write_errors(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+        with lock(self.path / ".lock"):
+            for folder in (self.path, self.assignments, self.checkpoints):
+                remove_leftovers(folder)
+            yield
+
     def save_assignments(self, epoch: int, assignments: np.ndarray) -> None:
         """Writes the clustering made at the beginning of an epoch, in the smallest type."""
         self.assignments.mkdir(parents=True, exist_ok=True)
@@ -147,8 +161,7 @@ class RunDirectory:
 
     def append_metrics(self, record: dict) -> None:
         """Adds one line to metrics.jsonl."""
-        with open(self.metrics, "a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
+        append_line(self.metrics, json.dumps(record))
 
     def read_metrics(self) -> list[dict]:
         """The records of metrics.jsonl, without a last line that was cut off in writing."""
@@ -162,25 +175,34 @@ class RunDirectory:
                 break
         return records
 
-    def forget_after(self, epoch: int) -> None:
-        """Removes what was recorded after an epoch from which the run goes on."""
+    def forget_after(self, epoch: int, step: int = 0) -> None:
+        """Removes what was recorded after the place from which the run goes on.
+
+        Args:
+            epoch: Epochs that are done.
+            step: Steps of the next one that are done too.
+        """
         kept = [record for record in self.read_metrics() if record["epoch"] <= epoch]
         if self.metrics.exists():
             with write_atomically(self.metrics) as file:
                 file.writelines(json.dumps(record) + "\n" for record in kept)
-        for path, number in self._checkpoint_paths():
-            if number > epoch:
+        for path, place in self._checkpoint_paths():
+            if place > (epoch, step):
                 shutil.rmtree(path)
+        # The epoch that is under way was clustered before its first step.
+        known = epoch + (step > 0)
+        for path in self.assignments.glob("epoch-*.npy"):
+            if int(path.stem.removeprefix("epoch-")) > known:
+                path.unlink()
 
-    def _checkpoint_paths(self) -> list[tuple[pathlib.Path, int]]:
-        """Complete checkpoints and their epochs, oldest first."""
+    def _checkpoint_paths(self) -> list[tuple[pathlib.Path, tuple[int, int]]]:
+        """Complete checkpoints and their places (epochs done, steps of the next), oldest first."""
         if not self.checkpoints.is_dir():
             return []
-        found = [
-            (path, int(match[1]))
-            for path in self.checkpoints.iterdir()
-            if (match := _CHECKPOINT_NAME.match(path.name)) and (path / _STATE).exists()
-        ]
+        found = []
+        for path in self.checkpoints.iterdir():
+            if (place := _place(path)) and is_checkpoint(path):
+                found.append((path, place))
         return sorted(found, key=lambda item: item[1])
 
     def newest_checkpoints(self) -> list[pathlib.Path]:
@@ -194,17 +216,14 @@ class RunDirectory:
             model: The compiled `DeepCluster` model.
             checkpoint: What goes with its weights.
             keep: Number of newest checkpoints to keep.
+
+        Raises:
+            CannotWriteError: If the disk is full, or does not let it be written.
         """
-        with write_directory_atomically(self._checkpoint(checkpoint.epoch)) as folder:
-            _save_variables(folder / _WEIGHTS, _weights(model))
-            _save_variables(folder / _OPTIMIZERS, _optimizer_variables(model))
-            np.savez(
-                folder / _CLUSTERS,
-                assignments=checkpoint.assignments,
-                centroids=checkpoint.centroids,
-            )
-            checkpoint.whitening.save(folder / _WHITENING)
-            (folder / _STATE).write_text(json.dumps({"epoch": checkpoint.epoch}) + "\n")
+        name = f"epoch-{checkpoint.epoch:04d}"
+        if checkpoint.step:
+            name = f"epoch-{checkpoint.epoch + 1:04d}-step-{checkpoint.step:06d}"
+        write_checkpoint(self.checkpoints / name, model, checkpoint)
         for path in self.newest_checkpoints()[keep:]:
             shutil.rmtree(path)
 
@@ -215,12 +234,7 @@ class RunDirectory:
             network: Its weights are written.
             epoch: How many epochs they were trained for.
         """
-        with write_directory_atomically(self._checkpoint(epoch)) as folder:
-            _save_variables(folder / _WEIGHTS, _weights(network))
-            (folder / _STATE).write_text(json.dumps({"epoch": epoch}) + "\n")
-
-    def _checkpoint(self, epoch: int) -> pathlib.Path:
-        return self.checkpoints / f"epoch-{epoch:04d}"
+        write_weights(self.checkpoints / f"epoch-{epoch:04d}", network, epoch)
 
     def load_weights(self, network: keras.Model) -> pathlib.Path:
         """Loads the newest readable checkpoint's weights into a network.
@@ -233,94 +247,30 @@ class RunDirectory:
         """
         for path in self.newest_checkpoints():
             try:
-                _load_variables(path / _WEIGHTS, _weights(network))
+                load_weights(path, network)
                 return path
-            except UNREADABLE as error:
-                logging.warning("The checkpoint %s cannot be read (%s).", path, error)
+            except DamagedCheckpointError as error:
+                logging.warning("The checkpoint %s is damaged (%s).", path, error)
         raise InputError(
             f"The run has no checkpoint yet. Received: --run_dir={self.path}. Expected a run that "
             "has finished at least one epoch."
         )
 
 
-def load_checkpoint(path: pathlib.Path, model: keras.Model) -> Checkpoint:
-    """Loads a checkpoint: weights and optimizer state into the model, the rest as a value.
+def epochs_done(checkpoint: pathlib.Path) -> int:
+    """Epochs that a checkpoint's weights were trained for, by its name; parts do not count."""
+    return _place(checkpoint)[0]
 
-    Args:
-        path: The checkpoint's folder.
-        model: A compiled `DeepCluster` model of the same architecture.
 
-    Returns:
-        What the checkpoint holds beside the weights.
-
-    Raises:
-        InputError: If this is no checkpoint, or one of another architecture.
-    """
-    if not (path / _STATE).exists():
-        raise InputError(
-            f"There is no checkpoint in this folder. Received: {path}. Expected a folder such as "
-            "RUN/checkpoints/epoch-0010."
-        )
-    if not any((path / name).exists() for name in (_OPTIMIZERS, _CLUSTERS)):
-        raise InputError(
-            f"The checkpoint holds weights alone, so no training can go on from it. Received: "
-            f"{path}, which was imported. Expected one that train.py wrote."
-        )
-    _load_variables(path / _WEIGHTS, _weights(model))
-    _load_variables(path / _OPTIMIZERS, _optimizer_variables(model))
-    state = json.loads((path / _STATE).read_text())
-    with open(path / _CLUSTERS, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-        return Checkpoint(
-            epoch=state["epoch"],
-            assignments=arrays["assignments"],
-            centroids=arrays["centroids"],
-            whitening=Whitening.load(path / _WHITENING),
-        )
+def _place(path: pathlib.Path) -> tuple[int, int] | None:
+    """Epochs done and steps of the next, by a checkpoint's name; None for another name."""
+    match = _CHECKPOINT_NAME.match(path.name)
+    if match is None:
+        return None
+    epoch, step = int(match[1]), match[2]
+    return (epoch, 0) if step is None else (epoch - 1, int(step))
 
 
 def plain_network(model: keras.Model) -> keras.Model:
     """The network of a trainer, without its optimizers, sharing its weights."""
     return keras.Model(model.input, model.output, name="network")
-
-
-def _weights(model: keras.Model) -> dict[str, keras.Variable]:
-    """Weights of a network by name, such as "conv1_1/kernel"."""
-    return {variable.path: variable for variable in model.weights}
-
-
-def _optimizer_variables(model: keras.Model) -> dict[str, keras.Variable]:
-    """Variables of both optimizers by name."""
-    variables = [*model.optimizer.variables, *model.head_optimizer.variables]
-    return {variable.path: variable for variable in variables}
-
-
-def _save_variables(path: pathlib.Path, variables: dict[str, keras.Variable]) -> None:
-    np.savez(path, **{name: variable.numpy() for name, variable in variables.items()})
-
-
-def _load_variables(path: pathlib.Path, variables: dict[str, keras.Variable]) -> None:
-    """Loads what `_save_variables` wrote, all or nothing.
-
-    Raises:
-        InputError: Names the first variable that is missing, unexpected or of another shape.
-    """
-    # NumPy leaves a damaged file open that it has opened itself.
-    with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
-        arrays = dict(file)
-    problem = None
-    for name, variable in variables.items():
-        if name not in arrays:
-            problem = f"{name} is missing"
-        elif arrays[name].shape != tuple(variable.shape):
-            problem = f"{name} has shape {arrays[name].shape}, not {tuple(variable.shape)}"
-        if problem:
-            break
-    if not problem and (unexpected := sorted(set(arrays) - set(variables))):
-        problem = f"{unexpected[0]} is unexpected"
-    if problem:
-        raise InputError(
-            f"The checkpoint belongs to another network. Received: {path}, where {problem}. "
-            "Expected one of the same --arch, --image_size, --width, --sobel and --num_clusters."
-        )
-    for name, variable in variables.items():
-        variable.assign(arrays[name])

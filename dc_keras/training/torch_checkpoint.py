@@ -19,7 +19,7 @@ from dc_keras.errors import InputError
 from dc_keras.files import write_atomically, write_directory_atomically
 from dc_keras.models.architectures import build_network
 from dc_keras.models.state_dict import infer_architecture, load_state_dict, to_state_dict
-from dc_keras.training.run_state import RunDirectory, plain_network
+from dc_keras.training.run_state import RunDirectory, epochs_done, plain_network
 
 SUFFIXES = (".pth", ".tar", ".pt")
 
@@ -136,7 +136,7 @@ def export_checkpoint(run_dir: str | os.PathLike, out: str | os.PathLike) -> pat
         for name, array in to_state_dict(network).items()
     }
     content = {
-        "epoch": int(checkpoint.name.removeprefix("epoch-")),
+        "epoch": epochs_done(checkpoint),
         "arch": settings.arch,
         "state_dict": state,
     }

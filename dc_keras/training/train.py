@@ -8,9 +8,11 @@ All of it happens in one `model.fit`; `Recluster` does the first line at the beg
 """
 
 import csv
+import json
 import pathlib
 import sys
 import textwrap
+import time
 
 import keras
 import numpy as np
@@ -35,7 +37,15 @@ from dc_keras.errors import InputError
 from dc_keras.files import write_atomically, write_directory_atomically
 from dc_keras.models.architectures import build_network
 from dc_keras.models.deepcluster import CoupledSGD, DeepCluster, feature_model
-from dc_keras.runtime import configure_devices, make_strategy
+from dc_keras.runtime import configure_devices, make_deterministic, make_strategy
+from dc_keras.training.checkpoints import (
+    Checkpoint,
+    DamagedCheckpointError,
+    epoch_state,
+    load_checkpoint,
+    restore_epoch_state,
+)
+from dc_keras.training.interruption import Interruption
 from dc_keras.training.monitoring import Monitor
 from dc_keras.training.recluster import (
     ClusteringOfImages,
@@ -44,10 +54,7 @@ from dc_keras.training.recluster import (
     estimate_churn,
 )
 from dc_keras.training.run_state import (
-    UNREADABLE,
-    Checkpoint,
     RunDirectory,
-    load_checkpoint,
     plain_network,
 )
 
@@ -63,10 +70,20 @@ def train(config: TrainingConfig) -> RunDirectory:
 
     Raises:
         InputError: If images, settings or run directory do not allow the run; see the message.
+        Interrupted: If a signal asked it to stop. What was done is saved.
     """
     config = config.with_absolute_paths()
     run = RunDirectory(config.run_dir)
     run.check(config)
+    interruption = Interruption()
+    with interruption.listening(), run.locked():
+        return _train(config, run, interruption)
+
+
+def _train(config: TrainingConfig, run: RunDirectory, interruption: Interruption) -> RunDirectory:
+    """Trains in a run directory that is checked and locked."""
+    if config.deterministic:
+        make_deterministic()
     configure_devices(config.virtual_devices)
     strategy = make_strategy(config.strategy, config.virtual_devices)
     if config.batch_size % strategy.num_replicas_in_sync:
@@ -80,7 +97,6 @@ def train(config: TrainingConfig) -> RunDirectory:
         extractor = FeatureExtractor(feature_model(model, "fc7"))
     images_per_epoch = schedule.steps * config.batch_size
     sampler = make_sampler(config.sampler, len(source), images_per_epoch)
-    batches = training_pipeline(config, source, sampler)
     progress = sys.stderr.isatty()
 
     def cluster(turn: int) -> ClusteringOfImages:
@@ -125,31 +141,49 @@ def train(config: TrainingConfig) -> RunDirectory:
         seed=config.seed,
         on_clustered=lambda epoch, made: run.save_assignments(epoch + 1, made.assignments),
     )
-    done = resume(config, run, model, recluster, len(source))
+    epoch, step = resume(config, run, model, recluster, len(source))
     monitor = Monitor(
         run,
         recluster,
         source=source,
-        batches=batches,
+        batches=training_pipeline(config, source, sampler),
         image_size=config.image_size,
         epochs=schedule.epochs,
         images_per_epoch=images_per_epoch,
         seed=config.seed,
     )
     describe_run(config, source, model, strategy, schedule)
-    if done >= schedule.epochs and run.model.is_dir():
+    if epoch >= schedule.epochs and run.is_complete(epoch):
         print("The run is complete.")
         return run
-    if done < schedule.epochs:
+
+    def fit(epoch: int, step: int, epochs: int) -> None:
+        """Trains from a step of an epoch to the end of the last of `epochs`."""
+        save = SaveCheckpoint(
+            run,
+            recluster,
+            interruption,
+            first_step=step,
+            keep=config.keep_checkpoints,
+            every_steps=config.checkpoint_every_steps,
+            every_seconds=60 * config.checkpoint_every_minutes,
+        )
         model.fit(
-            batches,
-            epochs=schedule.epochs,
-            initial_epoch=done,
+            training_pipeline(config, source, sampler, first_batch=step),
+            epochs=epochs,
+            initial_epoch=epoch,
             shuffle=False,
-            callbacks=[recluster, monitor, SaveCheckpoint(run, recluster, config.keep_checkpoints)],
+            callbacks=[recluster, *([TakeUpEpoch(model)] if step else []), monitor, save],
             verbose=1 if sys.stdout.isatty() else 2,
         )
-    save_model(run, source, model, cluster(schedule.epochs))
+
+    if step:
+        fit(epoch, step, epoch + 1)
+        epoch += 1
+    if epoch < schedule.epochs:
+        fit(epoch, 0, schedule.epochs)
+    monitor.close()
+    save_model(run, source, model, cluster(schedule.epochs), max(epoch, schedule.epochs))
     return run
 
 
@@ -241,9 +275,9 @@ def kmeans_options(config: TrainingConfig) -> KMeansOptions:
 
 
 def training_pipeline(
-    config: TrainingConfig, source: ImageSource, sampler: Sampler
+    config: TrainingConfig, source: ImageSource, sampler: Sampler, first_batch: int = 0
 ) -> tf.data.Dataset:
-    """The batches of one Keras epoch, as the settings want them."""
+    """The batches of one Keras epoch, as the settings want them, from one of them on."""
     return training_batches(
         source,
         sampler,
@@ -254,6 +288,7 @@ def training_pipeline(
         hflip=config.hflip,
         color_jitter=config.color_jitter,
         grayscale=config.grayscale,
+        first_batch=first_batch,
     )
 
 
@@ -302,11 +337,11 @@ def resume(
     model: DeepCluster,
     recluster: Recluster,
     num_images: int,
-) -> int:
+) -> tuple[int, int]:
     """Loads the checkpoint that `--resume` asks for, if there is one.
 
     Returns:
-        Number of epochs that are done.
+        Number of epochs that are done, and steps of the next one.
 
     Raises:
         InputError: If the checkpoint asked for is none, or does not fit.
@@ -318,8 +353,8 @@ def resume(
     for path in candidates:
         try:
             checkpoint = load_checkpoint(path, model)
-        except UNREADABLE as error:
-            logging.warning("The checkpoint %s cannot be read (%s).", path, error)
+        except DamagedCheckpointError as error:
+            logging.warning("The checkpoint %s is damaged (%s).", path, error)
             continue
         if len(checkpoint.assignments) != num_images:
             raise InputError(
@@ -327,16 +362,22 @@ def resume(
                 f"{len(checkpoint.assignments)} images. Expected {num_images}."
             )
         recluster.restore(restored_clustering(checkpoint))
-        run.forget_after(checkpoint.epoch)
-        print(f"Going on after epoch {checkpoint.epoch} from {path}")
-        return checkpoint.epoch
+        where = f"epoch {checkpoint.epoch}"
+        if checkpoint.step:
+            recluster.restore_epoch(
+                checkpoint.epoch, clustered=checkpoint.clustered, report=checkpoint.report
+            )
+            where = f"step {checkpoint.step} of epoch {checkpoint.epoch + 1}"
+        run.forget_after(checkpoint.epoch, checkpoint.step)
+        print(f"Going on after {where} from {path}")
+        return checkpoint.epoch, checkpoint.step
     if candidates:
         raise InputError(
             f"No checkpoint of the run can be read. Received: {len(candidates)} damaged ones in "
             f"{candidates[0].parent}. Bring one back from a backup, or start a new --run_dir."
         )
     run.forget_after(0)
-    return 0
+    return 0, 0
 
 
 def restored_clustering(checkpoint: Checkpoint) -> ClusteringOfImages:
@@ -349,49 +390,116 @@ def restored_clustering(checkpoint: Checkpoint) -> ClusteringOfImages:
         empty_before=0,
         empty_after=0,
     )
-    return ClusteringOfImages(clustering, checkpoint.whitening, seconds={})
+    return ClusteringOfImages(clustering, checkpoint.whitening, checkpoint.seconds)
+
+
+class TakeUpEpoch(keras.callbacks.Callback):
+    """Gives the first epoch of a fit the running means and the dropout that it was left with.
+
+    Args:
+        model: The trainer, as it was loaded from a checkpoint in the middle of an epoch.
+    """
+
+    def __init__(self, model: DeepCluster):
+        super().__init__()
+        self._state = epoch_state(model)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        restore_epoch_state(self.model, self._state)
 
 
 class SaveCheckpoint(keras.callbacks.Callback):
-    """Writes a checkpoint at the end of every epoch. It must come last.
+    """Writes checkpoints, and stops the run when a signal asks for it. It must come last.
 
     Args:
         run: Where to write.
         recluster: Holds the clustering that belongs to the weights.
+        interruption: What signals ask for.
+        first_step: Steps of the first epoch that were done before this fit.
         keep: Number of newest checkpoints to keep.
+        every_steps: Save after every so many steps of an epoch; 0 at its end alone.
+        every_seconds: Save when so much time has passed since the last time; 0 does not.
     """
 
-    def __init__(self, run: RunDirectory, recluster: Recluster, keep: int):
+    def __init__(
+        self,
+        run: RunDirectory,
+        recluster: Recluster,
+        interruption: Interruption,
+        *,
+        first_step: int,
+        keep: int,
+        every_steps: int,
+        every_seconds: float,
+    ):
         super().__init__()
         self._run = run
         self._recluster = recluster
+        self._interruption = interruption
         self._keep = keep
+        self._every_steps = every_steps
+        self._every_seconds = every_seconds
+        self._first_step = first_step
+        self._epoch = 0
+        self._saved_at = time.monotonic()
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch = epoch
+        self._interruption.postpone()
+
+    def on_train_batch_end(self, batch, logs=None):
+        step = self._first_step + batch + 1
+        if step == self._first_step + self.params["steps"]:
+            return  # the end of the epoch is saved behind its figures
+        stop = self._interruption.requested is not None
+        late = 0 < self._every_seconds <= time.monotonic() - self._saved_at
+        due = self._every_steps and step % self._every_steps == 0
+        if stop or late or due or self._interruption.save_requested:
+            self._save(self._epoch, step)
+        self._interruption.raise_if_requested()
 
     def on_epoch_end(self, epoch, logs=None):
+        self._first_step = 0
+        self._save(epoch + 1, 0)
+        self._interruption.stop_at_once()
+
+    def _save(self, epoch: int, step: int) -> None:
         latest = self._recluster.latest
         checkpoint = Checkpoint(
-            epoch=epoch + 1,
+            epoch=epoch,
+            step=step,
             assignments=latest.clustering.assignments,
             centroids=latest.clustering.centroids,
             whitening=latest.whitening,
+            clustered=self._recluster.clustered,
+            report=self._recluster.report,
+            seconds=latest.seconds,
         )
         self._run.save_checkpoint(self.model, checkpoint, self._keep)
+        self._saved_at = time.monotonic()
+        self._interruption.save_requested = False
 
 
 def save_model(
-    run: RunDirectory, source: ImageSource, model: DeepCluster, final: ClusteringOfImages
+    run: RunDirectory,
+    source: ImageSource,
+    model: DeepCluster,
+    final: ClusteringOfImages,
+    epochs: int,
 ) -> None:
     """Writes the trained network and the clusters of all images as it sees them at the end.
 
     Args:
-        run: Where to write: `model/` gets network.keras, whitening.npz, centroids.npy and
-            clusters.csv, which tells the cluster of every image by its path.
+        run: Where to write: `model/` gets network.keras, whitening.npz, centroids.npy,
+            clusters.csv, which tells the cluster of every image by its path, and training.json.
         source: The images.
         model: The trained model.
         final: A clustering by the features of this very model.
+        epochs: How many it was trained for.
     """
     with write_directory_atomically(run.model) as folder:
         plain_network(model).save(folder / "network.keras")
+        (folder / "training.json").write_text(json.dumps({"epochs": epochs}) + "\n")
         final.whitening.save(folder / "whitening.npz")
         with write_atomically(folder / "centroids.npy", "wb") as file:
             np.save(file, final.clustering.centroids)

@@ -247,6 +247,40 @@ def test_colours_change_by_epoch_and_batch():
     np.testing.assert_array_equal(first, colours(0))
 
 
+def test_an_epoch_taken_up_in_its_middle_reads_what_is_left_alone(rng):
+    """The same batches as the end of the whole epoch, colours included, and no image beside."""
+    read = []
+
+    class Spy(Pictures):
+        def load(self, index):
+            index = tf.numpy_function(lambda i: read.append(int(i)) or i, [index], index.dtype)
+            return super().load(tf.ensure_shape(index, ()))
+
+    sampler = UniformClusterSampler(40)
+    sampler.set_labels(rng.integers(0, 4, 40))
+    sampler.begin_epoch(31, 5)
+
+    def batches(first):
+        dataset = training_batches(
+            Spy(40),
+            sampler,
+            num_batches=6,
+            batch_size=16,
+            image_size=32,
+            color_jitter=1.0,
+            first_batch=first,
+        )
+        assert len(dataset) == 6 - first
+        return list(dataset.as_numpy_iterator())
+
+    whole = batches(0)
+    read.clear()
+    for (images, labels), (expected, wanted) in zip(batches(4), whole[4:], strict=True):
+        np.testing.assert_array_equal(images, expected)
+        np.testing.assert_array_equal(labels, wanted)
+    assert len(read) == 2 * 16
+
+
 def test_a_new_iterator_sees_new_labels_alone():
     """Prefetched elements of one epoch never carry labels into the next."""
     sampler = UniformClusterSampler(40)

@@ -10,6 +10,7 @@ import tensorflow as tf
 from hypothesis import strategies as st
 from PIL import Image
 
+from data_sets import write_folder
 from dc_keras.data import sources
 from dc_keras.errors import InputError
 
@@ -109,6 +110,44 @@ def test_paths_are_no_part_of_the_graph():
     source = sources.FolderSource("/data", [f"to-look-for-{i}.png" for i in range(1000)])
     graph = tf.function(source.load).get_concrete_function(tf.TensorSpec([], tf.int64)).graph
     assert b"to-look-for" not in graph.as_graph_def().SerializeToString()
+
+
+CONTENTS = {"a/2.png": b"two", "b/deep/1.JPG": b"one", "a/notes.txt": b"", "b/.hidden.png": b""}
+
+
+@pytest.mark.parametrize("scheme", ["file://", "ram://"])
+def test_a_folder_on_another_file_system(tmp_path, scheme):
+    local = sources.open_source(write_folder(str(tmp_path / "local"), CONTENTS))
+    source = sources.open_source(write_folder(f"{scheme}{tmp_path}/remote", CONTENTS))
+    assert source.names == local.names == ("a/2.png", "b/deep/1.JPG")
+    assert source.class_names == ("a", "b")
+    assert source.labels.tolist() == [0, 1]
+    assert loaded(source) == [b"two", b"one"]
+
+
+def test_ties_of_names_are_settled_on_another_file_system(tmp_path):
+    contents = {"a/1.png": b"longest", "b/1.png": b"c", "c/1.png": b"b"}
+    local = sources.open_source(write_folder(str(tmp_path / "local"), contents))
+    source = sources.open_source(write_folder(f"ram://{tmp_path}/remote", contents))
+    assert loaded(source) == loaded(local)
+    assert loaded(source)[-1] == b"longest"
+
+
+def test_an_npz_on_another_file_system(tmp_path):
+    np.savez(tmp_path / "set.npz", images=IMAGES + 7, labels=np.array([1, 0]))
+    path = f"ram://{tmp_path}/set.npz"
+    tf.io.gfile.makedirs(f"ram://{tmp_path}")
+    tf.io.gfile.copy(str(tmp_path / "set.npz"), path)
+    source = sources.open_source(path)
+    assert source.names == ("set/000000", "set/000001")
+    assert source.labels.tolist() == [1, 0]
+    np.testing.assert_array_equal(loaded(source), IMAGES + 7)
+
+
+@pytest.mark.parametrize("name", ["nowhere", "nowhere/train-*-of-*", "nowhere.npz"])
+def test_what_is_missing_on_another_file_system_is_an_input_error(tmp_path, name):
+    with pytest.raises(InputError, match="not there|cannot be read"):
+        sources.open_source(f"ram://{tmp_path}/{name}")
 
 
 def test_selection_of_files(tmp_path):

@@ -2,14 +2,17 @@
 
 import dataclasses
 import json
+import os
+import subprocess
 
 import numpy as np
 import pytest
 
 from dc_keras.clustering.whitening import fit_whitening
 from dc_keras.config import TrainingConfig
-from dc_keras.errors import InputError
-from dc_keras.training.run_state import Checkpoint, RunDirectory, load_checkpoint
+from dc_keras.errors import CannotWriteError, InputError
+from dc_keras.training.checkpoints import Checkpoint, DamagedCheckpointError, load_checkpoint
+from dc_keras.training.run_state import RunDirectory, epochs_done
 from dc_keras.training.train import build_trainer
 
 TINY = ["--data_dir=d", "--image_size=32", "--width=0.0625", "--num_clusters=4", "--pca_dim=3"]
@@ -117,6 +120,56 @@ def test_only_the_newest_checkpoints_stay(tmp_path, checkpoint):
     assert len(list(run.checkpoints.iterdir())) == 2
     run.forget_after(5)
     assert [path.name for path in run.newest_checkpoints()] == ["epoch-0003"]
+
+
+def test_checkpoints_within_epochs_have_their_place(tmp_path, checkpoint):
+    run, model = RunDirectory(tmp_path), build_trainer(tiny_config(tmp_path))
+    for epoch, step in ((1, 0), (1, 90), (1, 120), (2, 0), (2, 7)):
+        place = dataclasses.replace(checkpoint, epoch=epoch, step=step)
+        run.save_checkpoint(model, place, keep=4)
+        run.save_assignments(epoch + 1, checkpoint.assignments)
+    names = [path.name for path in run.newest_checkpoints()]
+    assert names == [
+        *("epoch-0003-step-000007", "epoch-0002", "epoch-0002-step-000120"),
+        "epoch-0002-step-000090",
+    ]
+    assert [epochs_done(path) for path in run.newest_checkpoints()] == [2, 2, 1, 1]
+    loaded = load_checkpoint(run.newest_checkpoints()[0], model)
+    assert (loaded.epoch, loaded.step) == (2, 7)
+    run.forget_after(1, 100)
+    assert [path.name for path in run.newest_checkpoints()] == ["epoch-0002-step-000090"]
+    assert [path.name for path in run.assignments.iterdir()] == ["epoch-0002.npy"]
+
+
+@pytest.mark.parametrize("name", ["weights.npz", "means.npz", "clusters.npz", "state.json"])
+def test_a_flipped_bit_is_noticed(tmp_path, checkpoint, rng, name):
+    run, model = RunDirectory(tmp_path), build_trainer(tiny_config(tmp_path))
+    run.save_checkpoint(model, checkpoint, keep=3)
+    path = run.newest_checkpoints()[0] / name
+    content = bytearray(path.read_bytes())
+    content[rng.integers(len(content))] ^= 1 << rng.integers(8)
+    path.write_bytes(content)
+    with pytest.raises(DamagedCheckpointError, match=name):
+        load_checkpoint(path.parent, model)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system takes root")
+def test_a_full_disk_leaves_the_last_good_state(tmp_path, checkpoint):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", disk])
+    if mounted.returncode:
+        pytest.skip("this machine does not let a file system be mounted")
+    try:
+        run, model = RunDirectory(disk), build_trainer(tiny_config(disk))
+        run.save_checkpoint(model, checkpoint, keep=3)
+        with pytest.raises(CannotWriteError, match="No space left.*make room"):
+            for epoch in range(4, 20):
+                run.save_checkpoint(model, dataclasses.replace(checkpoint, epoch=epoch), keep=30)
+        assert load_checkpoint(run.newest_checkpoints()[0], model).epoch >= 3
+        assert not [path for path in run.checkpoints.iterdir() if path.name.startswith(".")]
+    finally:
+        subprocess.run(["umount", disk], check=True)
 
 
 def test_a_half_written_checkpoint_is_none(tmp_path, checkpoint):

@@ -17,7 +17,8 @@ from dc_keras.evaluation.evaluate import evaluate
 from dc_keras.models.deepcluster import load_network
 from dc_keras.serving.cluster_ids import write_clusters
 from dc_keras.serving.saved_model import export
-from dc_keras.training.run_state import RunDirectory, load_checkpoint
+from dc_keras.training.checkpoints import load_checkpoint
+from dc_keras.training.run_state import RunDirectory
 from dc_keras.training.torch_checkpoint import export_checkpoint, import_checkpoint
 from dc_keras.training.train import build_trainer, train
 

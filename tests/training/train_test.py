@@ -288,11 +288,11 @@ def test_images_that_vanished_before_a_resume(tmp_path):
 def test_the_run_directory_tells_all(tmp_path, npz):
     run = train(tiny(npz, tmp_path / "run"))
     assert {path.name for path in run.path.iterdir()} == {
-        "assignments", "checkpoints", "flags.cfg", "manifest.csv", "metrics.jsonl", "model",
-        "tensorboard",
+        ".lock", "assignments", "checkpoints", "flags.cfg", "manifest.csv", "metrics.jsonl",
+        "model", "tensorboard",
     }  # fmt: skip
     assert {path.name for path in run.model.iterdir()} == {
-        "centroids.npy", "clusters.csv", "network.keras", "whitening.npz",
+        "centroids.npy", "clusters.csv", "network.keras", "training.json", "whitening.npz",
     }  # fmt: skip
     assert RunDirectory(run.path).config().num_clusters == 6
     header, *rows = (run.model / "clusters.csv").read_text().splitlines()

@@ -1,0 +1,123 @@
+"""Compares ways to do the same, turn by turn, so that a busy machine slows all alike.
+
+Only the ratio is worth keeping: each turn runs every contender once, the ratio is that of the
+medians, and its spread is that of the turns' own ratios.
+"""
+
+import argparse
+import datetime
+import importlib.metadata
+import os
+import pathlib
+import platform
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+RESULTS = pathlib.Path(__file__).parent.parent / "docs" / "benchmarks.md"
+# Runnable processes a minute before the start, above which others were using the machine.
+_QUIET_LOAD = 0.5
+
+
+def arguments(description: str) -> argparse.Namespace:
+    """Reads --quick, --write and --turns.
+
+    Args:
+        description: The benchmark's docstring.
+    """
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="small sizes: shows that it works")
+    parser.add_argument("--write", action="store_true", help=f"append rows to {RESULTS.name}")
+    parser.add_argument("--turns", type=int, default=3, help="how often each contender runs")
+    found = parser.parse_args()
+    found.shared = os.getloadavg()[0] > _QUIET_LOAD
+    if found.turns < 1:
+        parser.error(f"--turns must be at least 1, received {found.turns}")
+    if found.quick and found.write:
+        parser.error("--quick sizes are not worth writing down: leave out --quick or --write")
+    return found
+
+
+def rates(contenders: Mapping[str, Callable[[], int]], turns: int) -> dict[str, np.ndarray]:
+    """Runs all contenders turn by turn.
+
+    Args:
+        contenders: Functions that do some work and return how many items it was.
+        turns: How often.
+
+    Returns:
+        Items a second of each, float64 `(turns,)`.
+    """
+    found = {name: [] for name in contenders}
+    for _ in range(turns):
+        for name, work in contenders.items():
+            started = time.perf_counter()
+            items = work()
+            found[name].append(items / (time.perf_counter() - started))
+    return {name: np.array(values) for name, values in found.items()}
+
+
+def ratio(ours: np.ndarray, other: np.ndarray) -> tuple[float, float, float]:
+    """How many times faster ours is: the ratio of medians, and the turns' smallest and largest."""
+    by_turn = ours / other
+    return float(np.median(ours) / np.median(other)), float(by_turn.min()), float(by_turn.max())
+
+
+def report(
+    options: argparse.Namespace,
+    what: str,
+    measured: Mapping[str, np.ndarray],
+    unit: str,
+    *,
+    goals: Mapping[str, float],
+    packages: Sequence[str],
+    note: str = "",
+) -> None:
+    """Prints a row for each other contender, and appends them with --write.
+
+    Args:
+        options: What `arguments` returned.
+        what: The stage and its sizes.
+        measured: What `rates` returned, with a contender named "ours".
+        unit: Such as "images/s".
+        goals: Ratio to reach against other contenders, where there is a goal.
+        packages: Distributions whose versions matter.
+        note: What else was found.
+    """
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages)
+    machine = f"{_cpu()}, {os.cpu_count()} cores{', machine shared' if options.shared else ''}"
+    rows = []
+    for name in measured.keys() - {"ours"}:
+        middle, low, high = ratio(measured["ours"], measured[name])
+        rates_of_both = f"{_short(measured['ours'])} : {_short(measured[name])} {unit}"
+        verdict = "-"
+        if name in goals:
+            verdict = f"{goals[name]:g}: {'reached' if middle >= goals[name] else 'missed'}"
+        rows.append(
+            f"| {what} | {name} | {rates_of_both} | {middle:.3g} ({low:.3g} to {high:.3g}) "
+            f"| {verdict} | {note or '-'} | {datetime.date.today()}, {machine}; "
+            f"{versions} |"
+        )
+    for row in sorted(rows):
+        print(row)
+    if options.write:
+        with RESULTS.open("a") as file:
+            file.write("".join(f"{row}\n" for row in sorted(rows)))
+
+
+def _short(values: np.ndarray) -> str:
+    value = float(np.median(values))
+    return f"{value:,.0f}" if value >= 10 else f"{value:.3g}"
+
+
+def _cpu() -> str:
+    """The processor's name where Linux tells it."""
+    try:
+        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()

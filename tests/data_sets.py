@@ -1,0 +1,54 @@
+"""The same images as each kind of data set, for tests."""
+
+import pathlib
+from collections.abc import Mapping, Sequence
+
+import tensorflow as tf
+
+from dc_keras.data.packing import pack
+from dc_keras.data.sources import open_source
+
+
+def write_folder(root: str, images: Mapping[str, bytes]) -> str:
+    """Files below a folder of any file system."""
+    for name, content in images.items():
+        path = f"{root}/{name}"
+        tf.io.gfile.makedirs(path.rpartition("/")[0])
+        with tf.io.gfile.GFile(path, "wb") as file:
+            file.write(content)
+    return root
+
+
+def write_tfrecords(
+    root: str,
+    images: Sequence[bytes],
+    labels: Sequence[int | None],
+    *,
+    shards: int = 3,
+    stem: str = "train",
+) -> str:
+    """TFRecord shards in ImageNet's layout; None leaves the label out."""
+    tf.io.gfile.makedirs(root)
+    per_shard = -(-len(images) // shards)
+    for shard in range(shards):
+        with tf.io.TFRecordWriter(f"{root}/{stem}-{shard:05d}-of-{shards:05d}") as writer:
+            chosen = slice(shard * per_shard, (shard + 1) * per_shard)
+            for image, label in zip(images[chosen], labels[chosen], strict=True):
+                feature = {"image/encoded": _bytes(image), "image/filename": _bytes(b"ignored")}
+                if label is not None:
+                    numbers = tf.train.Int64List(value=[label])
+                    feature["image/class/label"] = tf.train.Feature(int64_list=numbers)
+                example = tf.train.Example(features=tf.train.Features(feature=feature))
+                writer.write(example.SerializeToString())
+    return root
+
+
+def write_packed(out: pathlib.Path, images: Mapping[str, bytes], **settings) -> str:
+    """A packed folder; the files that it is made of stay beside it."""
+    folder = write_folder(f"{out}-files", images)
+    pack(open_source(folder), str(out), progress=False, **settings)
+    return str(out)
+
+
+def _bytes(value: bytes) -> tf.train.Feature:
+    return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
