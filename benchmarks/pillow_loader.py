@@ -1,19 +1,68 @@
-"""The usual PyTorch input pipeline: Pillow in the workers of a DataLoader, for comparison.
+"""The usual PyTorch input pipeline, and the comparison of ours with it on a folder of photographs.
 
-Without torchvision, whose transforms it follows. Crops stay uint8, as ours do: normalising them
-would take more time.
+Pillow in the workers of a DataLoader, without torchvision, whose transforms it follows. Crops stay
+uint8, as ours do: normalising them would take more time.
 """
 
+import argparse
 import math
+import os
+import pathlib
 import random
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import tensorflow as tf
 import torch
 from PIL import Image
 
+from benchmarks.interleaved import rates, report
+from dc_keras.data.image_source import ImageSource
+from dc_keras.data.sources import open_source
+
+PHOTOS = pathlib.Path(__file__).parents[2] / "shared" / "data" / "photos"
+BATCH = 64
 SIDE = 224
 RESIZED = 256
+
+
+def compare(
+    options: argparse.Namespace,
+    what: str,
+    ours: Callable[[ImageSource, np.ndarray], tf.data.Dataset],
+    crop: Callable[[Image.Image], Image.Image],
+    *,
+    goal: float,
+) -> None:
+    """Compares two pipelines on the folder $DC_KERAS_PHOTOS or ../shared/data/photos.
+
+    Args:
+        options: What `arguments` returned.
+        what: The crops.
+        ours: From the photographs and the indices to read, a whole number of batches of them, to
+            batches whose elements are images or begin with them.
+        crop: What the other pipeline does.
+        goal: How many times faster ours shall be.
+    """
+    folder = os.environ.get("DC_KERAS_PHOTOS", str(PHOTOS))
+    source = open_source(folder)
+    indices = np.tile(np.arange(len(source)), 1 if options.quick else 5)
+    indices = indices[: len(indices) // BATCH * BATCH]
+    batches = ours(source, indices)
+    pillow = loader([os.path.join(folder, source.names[i]) for i in indices], crop, BATCH)
+    contenders = {
+        "ours": lambda: sum(len(tf.nest.flatten(batch)[0]) for batch in batches),
+        "Pillow and DataLoader": lambda: sum(len(images) for images in pillow),
+    }
+    rates(contenders, 1)
+    report(
+        options,
+        f"{what}, {len(source)} photographs",
+        rates(contenders, options.turns),
+        "images/s",
+        goals={"Pillow and DataLoader": goal},
+        packages=["tensorflow", "pillow", "torch"],
+    )
 
 
 class Photographs(torch.utils.data.Dataset):

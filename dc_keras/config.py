@@ -471,18 +471,19 @@ class TrainingConfig(_Config):
     def _ignored_flags(self) -> list[str]:
         """Flags that other flags would leave without effect."""
         found = []
-        if self.head == "linear" and self.temperature != _default(self, "temperature"):
+        if self.head == "linear" and self.temperature != TrainingConfig.temperature:
             found.append(
                 "A linear head has no temperature. Received: --temperature="
                 f"{self.temperature} with --head=linear. Leave it out, or use --head=cosine."
             )
         if self.clustering == "pic":
             for name in ("head_start", "reassign_churn"):
-                if getattr(self, name) != _default(self, name):
+                default = getattr(TrainingConfig, name)
+                if getattr(self, name) != default:
                     found.append(
                         "Only k-means has as many clusters each time, with cells around their "
                         f"centres. Received: --{name}={getattr(self, name)} with --clustering=pic. "
-                        f"Expected its default, {_default(self, name)}."
+                        f"Expected its default, {default}."
                     )
             return found + [
                 f"Flags of k-means have no effect. Received: --{field.name}="
@@ -654,10 +655,6 @@ class PackConfig(_Config):
         if self.shard_images < 1:
             found.append(f"Invalid --shard_images. Received: {self.shard_images}. Expected >= 1.")
         return found
-
-
-def _default(config: _Config, name: str) -> Any:
-    return type(config).__dataclass_fields__[name].default
 
 
 def batch_not_divisible(batch_size: int, replicas: int) -> str:

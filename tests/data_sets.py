@@ -3,10 +3,31 @@
 import pathlib
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import tensorflow as tf
 
+from dc_keras.data.image_source import ImageSource
 from dc_keras.data.packing import pack
 from dc_keras.data.sources import open_source
+
+
+def loaded(source: ImageSource) -> list:
+    """Everything that `load` gives inside a tf.data pipeline, in order, as NumPy values."""
+    dataset = tf.data.Dataset.range(len(source)).map(source.load, num_parallel_calls=2)
+    return list(dataset.as_numpy_iterator())
+
+
+def load_eagerly(source: ImageSource) -> list[tf.Tensor]:
+    """Everything that `load` gives outside of a pipeline, in order."""
+    return [source.load(tf.constant(index)) for index in range(len(source))]
+
+
+def write_photograph(path: pathlib.Path, height: int, width: int) -> None:
+    """A JPEG with structure in all channels."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    y, x = np.mgrid[:height, :width]
+    image = np.stack([x % 256, y % 256, (x + y) // 4 % 256], -1).astype(np.uint8)
+    path.write_bytes(tf.io.encode_jpeg(image, quality=90).numpy())
 
 
 def write_folder(root: str, images: Mapping[str, bytes]) -> str:

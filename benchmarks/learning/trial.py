@@ -25,7 +25,6 @@ def main(test_dir: str, flags: list[str]) -> None:
     load_libraries_quietly()
     from dc_keras.data.sources import open_source
     from dc_keras.evaluation.evaluate import Split, measure
-    from dc_keras.training.run_state import RunDirectory
     from dc_keras.training.train import build_trainer, train
 
     untrained = "--epochs=0" in flags
@@ -37,7 +36,7 @@ def main(test_dir: str, flags: list[str]) -> None:
     if not untrained:
         run = train(config)
         records = run.read_metrics()
-        RunDirectory(config.run_dir).load_weights(network)
+        run.load_weights(network)
     seconds = time.monotonic() - started
     split = Split(open_source(config.data_dir), open_source(test_dir), "")
     print(

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from dc_keras.data.image_source import ImageSource, take
+from dc_keras.data.image_source import ImageSource
 from dc_keras.errors import InputError
 
 PACKED, MANIFEST, CHECKSUMS = "packed.json", "manifest.csv", "sha256.txt"
@@ -69,9 +69,7 @@ class ArrayRecordSource(ImageSource):
             labels: int32 (n,) or None.
             class_names: Names of the classes or None.
         """
-        self.names = tuple(names)
-        self.labels = labels
-        self.class_names = class_names
+        super().__init__(names, labels, class_names)
         self._readers = readers
         self._places = places
 
@@ -99,9 +97,7 @@ class ArrayRecordSource(ImageSource):
         return ArrayRecordSource(
             self._readers,
             self._places[keep],
-            [self.names[i] for i in keep],
-            take(self.labels, keep),
-            self.class_names,
+            *self._described(keep),
         )
 
 

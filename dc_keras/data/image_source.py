@@ -17,9 +17,22 @@ class ImageSource(abc.ABC):
         class_names: Names of the classes, sorted, or None where there are no labels.
     """
 
-    names: Sequence[str]
-    labels: np.ndarray | None
-    class_names: tuple[str, ...] | None
+    def __init__(
+        self,
+        names: Sequence[str],
+        labels: np.ndarray | None = None,
+        class_names: tuple[str, ...] | None = None,
+    ):
+        """Takes what all kinds of sources have.
+
+        Args:
+            names: n names.
+            labels: int32 (n,) or None.
+            class_names: Names of the classes or None.
+        """
+        self.names = tuple(names)
+        self.labels = labels
+        self.class_names = class_names
 
     def __len__(self) -> int:
         return len(self.names)
@@ -47,10 +60,12 @@ class ImageSource(abc.ABC):
             A source of m images of the same kind, with the same `class_names`.
         """
 
-
-def take(labels: np.ndarray | None, keep: np.ndarray) -> np.ndarray | None:
-    """The labels of some images, `(m,)`; None where there are none."""
-    return None if labels is None else labels[keep]
+    def _described(
+        self, keep: np.ndarray
+    ) -> tuple[list[str], np.ndarray | None, tuple[str, ...] | None]:
+        """Names, labels and class names of some of the images, for `select`."""
+        labels = None if self.labels is None else self.labels[keep]
+        return [self.names[i] for i in keep], labels, self.class_names
 
 
 def numbered(stem: str, count: int) -> list[str]:

@@ -19,7 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 from dc_keras.data import array_records, tfrecords
-from dc_keras.data.image_source import ImageSource, numbered, take
+from dc_keras.data.image_source import ImageSource, numbered
 from dc_keras.errors import InputError
 from dc_keras.files import write_atomically
 
@@ -47,9 +47,7 @@ class FolderSource(ImageSource):
             class_names: Names of the classes or None.
         """
         self.root = root
-        self.names = tuple(names)
-        self.labels = labels
-        self.class_names = class_names
+        super().__init__(names, labels, class_names)
         prefix = os.fsencode(os.path.join(root, ""))
         # An eager tensor is captured by a graph as an input. As a constant of the graph, the paths
         # of ImageNet would exceed the 2 GB that a graph may have.
@@ -68,9 +66,7 @@ class FolderSource(ImageSource):
         """The source of some of the files; see `ImageSource.select`."""
         return FolderSource(
             self.root,
-            [self.names[i] for i in keep],
-            take(self.labels, keep),
-            self.class_names,
+            *self._described(keep),
         )
 
 
@@ -93,9 +89,7 @@ class ArraySource(ImageSource):
             class_names: Names of the classes or None.
         """
         self.images = images
-        self.names = tuple(names)
-        self.labels = labels
-        self.class_names = class_names
+        super().__init__(names, labels, class_names)
         # Without the device, a machine with a GPU would keep the images in the GPU's memory.
         with tf.device("/cpu:0"):
             self._pixels = tf.constant(images)
@@ -109,9 +103,7 @@ class ArraySource(ImageSource):
         """The source of some of the images, copied; see `ImageSource.select`."""
         return ArraySource(
             self.images[keep],
-            [self.names[i] for i in keep],
-            take(self.labels, keep),
-            self.class_names,
+            *self._described(keep),
         )
 
 

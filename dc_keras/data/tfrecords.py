@@ -19,7 +19,7 @@ import tensorflow as tf
 import tqdm
 from absl import logging
 
-from dc_keras.data.image_source import ImageSource, numbered, take
+from dc_keras.data.image_source import ImageSource, numbered
 from dc_keras.errors import CannotWriteError, InputError
 from dc_keras.files import write_atomically
 
@@ -57,9 +57,7 @@ class TFRecordSource(ImageSource):
             labels: int32 (n,) or None.
             class_names: Names of the classes or None.
         """
-        self.names = tuple(names)
-        self.labels = labels
-        self.class_names = class_names
+        super().__init__(names, labels, class_names)
         self._parts = tuple(paths), shards, offsets
         with tf.device("/cpu:0"):
             self._paths = tf.constant(list(paths))
@@ -94,9 +92,7 @@ class TFRecordSource(ImageSource):
             paths,
             shards[keep],
             offsets[keep],
-            [self.names[i] for i in keep],
-            take(self.labels, keep),
-            self.class_names,
+            *self._described(keep),
         )
 
 

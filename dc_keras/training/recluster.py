@@ -266,9 +266,9 @@ class Recluster(keras.callbacks.Callback):
             return
         self.clustered = False
         self.report = {}
-        if self.latest is None or is_due(epoch, max(self._reassign, 1.0)):
-            if self._is_stale(epoch):
-                self._recluster(epoch)
+        due = self.latest is None or is_due(epoch, max(self._reassign, 1.0))
+        if due and self._is_stale(epoch):
+            self._recluster(epoch)
         self._sampler.begin_epoch(self._seed, epoch)
         self._trainer.reseed_dropout(self._seed, epoch)
 
@@ -291,7 +291,7 @@ class Recluster(keras.callbacks.Callback):
         self._on_clustered(epoch, clustering)
 
     def _start_head(self, epoch: int, previous: ClusteringOfImages | None) -> None:
-        """Gives the head weights for the latest clusters."""
+        """Gives the head weights for the latest clusters; matched ones are renumbered for it."""
         latest = self.latest
         if self._head_start == "centroids":
             centers = latest.whitening.features_at(latest.clustering.centroids)

@@ -97,6 +97,7 @@ def _train(config: TrainingConfig, run: RunDirectory, interruption: Interruption
         extractor = FeatureExtractor(feature_model(model, "fc7"))
     images_per_epoch = schedule.steps * config.batch_size
     sampler = make_sampler(config.sampler, len(source), images_per_epoch)
+    batches = training_pipeline(config, source, sampler)
     progress = sys.stderr.isatty()
 
     def cluster(turn: int) -> ClusteringOfImages:
@@ -146,7 +147,7 @@ def _train(config: TrainingConfig, run: RunDirectory, interruption: Interruption
         run,
         recluster,
         source=source,
-        batches=training_pipeline(config, source, sampler),
+        batches=batches,
         image_size=config.image_size,
         epochs=schedule.epochs,
         images_per_epoch=images_per_epoch,
@@ -169,7 +170,7 @@ def _train(config: TrainingConfig, run: RunDirectory, interruption: Interruption
             every_seconds=60 * config.checkpoint_every_minutes,
         )
         model.fit(
-            training_pipeline(config, source, sampler, first_batch=step),
+            training_pipeline(config, source, sampler, first_batch=step) if step else batches,
             epochs=epochs,
             initial_epoch=epoch,
             shuffle=False,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from data_sets import write_packed
+from data_sets import loaded, write_packed
 from dc_keras.data import array_records, sources
 from dc_keras.errors import InputError
 
@@ -24,11 +24,6 @@ FILES = {
 @pytest.fixture
 def packed(tmp_path):
     return pathlib.Path(write_packed(tmp_path / "packed", FILES, shard_images=3))
-
-
-def loaded(source):
-    dataset = tf.data.Dataset.range(len(source)).map(source.load, num_parallel_calls=2)
-    return list(dataset.as_numpy_iterator())
 
 
 def test_a_packed_folder_is_the_folder(packed):

@@ -4,10 +4,9 @@ import pathlib
 import subprocess
 import sys
 
-import numpy as np
 import pytest
-import tensorflow as tf
 
+from data_sets import load_eagerly, write_photograph
 from dc_keras.config import PackConfig
 from dc_keras.data.sources import open_source
 from dc_keras.errors import InputError
@@ -26,17 +25,6 @@ def run(*arguments):
     )
 
 
-def loaded(source):
-    return [source.load(tf.constant(index)) for index in range(len(source))]
-
-
-def write_photograph(path, height, width):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    y, x = np.mgrid[:height, :width]
-    image = np.stack([x % 256, y % 256, (x + y) // 4 % 256], -1).astype(np.uint8)
-    path.write_bytes(tf.io.encode_jpeg(image, quality=90).numpy())
-
-
 def test_the_program_packs_and_verifies(tmp_path):
     for i in range(4):
         write_photograph(tmp_path / "files" / "ab"[i % 2] / f"{i}.jpg", 20, 30 + i)
@@ -47,7 +35,7 @@ def test_the_program_packs_and_verifies(tmp_path):
     assert "Packed 4 images (1 unreadable ones left out) into 2 shards" in done.stdout
     source = open_source(str(packed))
     assert source.names == ("a/0.jpg", "b/1.jpg", "a/2.jpg", "b/3.jpg")
-    contents = [image.numpy() for image in loaded(source)]
+    contents = [image.numpy() for image in load_eagerly(source)]
     assert contents == [(files / name).read_bytes() for name in source.names]
     assert run("--verify", packed).stdout == f"All 4 images of {packed} are as they were packed.\n"
 

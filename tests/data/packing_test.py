@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from data_sets import load_eagerly, write_photograph
 from dc_keras.data import array_records
 from dc_keras.data.packing import pack
 from dc_keras.data.preprocessing import decode, preprocess_for_clustering
@@ -13,17 +14,6 @@ from dc_keras.errors import InputError
 pytest.importorskip("array_record")
 
 
-def loaded(source):
-    return [source.load(tf.constant(index)) for index in range(len(source))]
-
-
-def write_photograph(path, height, width):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    y, x = np.mgrid[:height, :width]
-    image = np.stack([x % 256, y % 256, (x + y) // 4 % 256], -1).astype(np.uint8)
-    path.write_bytes(tf.io.encode_jpeg(image, quality=90).numpy())
-
-
 def test_arrays_keep_their_pixels(tmp_path, rng):
     images = rng.integers(0, 256, (5, 6, 7, 3), np.uint8)
     source = ArraySource(images, list("abcde"), np.array([0, 1, 0, 1, 1], np.int32), ("x", "y"))
@@ -31,7 +21,7 @@ def test_arrays_keep_their_pixels(tmp_path, rng):
     packed = open_source(str(tmp_path / "packed"))
     assert packed.names == tuple("abcde")
     assert packed.labels.tolist() == [0, 1, 0, 1, 1]
-    np.testing.assert_array_equal([decode(image) for image in loaded(packed)], images)
+    np.testing.assert_array_equal([decode(image) for image in load_eagerly(packed)], images)
 
 
 def test_larger_images_are_reduced_and_others_keep_their_bytes(tmp_path):
@@ -40,7 +30,7 @@ def test_larger_images_are_reduced_and_others_keep_their_bytes(tmp_path):
     source = open_source(str(tmp_path / "files"))
     pack(source, str(tmp_path / "packed"), short_side=64, progress=False)
     packed = open_source(str(tmp_path / "packed"))
-    before, after = loaded(source), loaded(packed)
+    before, after = load_eagerly(source), load_eagerly(packed)
     assert after[1].numpy() == before[1].numpy()
     # 400 * 64 / 300 = 85.3
     assert decode(after[0]).shape == (64, 85, 3)

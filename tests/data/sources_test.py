@@ -10,7 +10,7 @@ import tensorflow as tf
 from hypothesis import strategies as st
 from PIL import Image
 
-from data_sets import write_folder
+from data_sets import loaded, write_folder
 from dc_keras.data import sources
 from dc_keras.errors import InputError
 
@@ -18,12 +18,6 @@ from dc_keras.errors import InputError
 def write_image(path, value=0):
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", (4, 4), (value, value, value)).save(path, "PNG")
-
-
-def loaded(source):
-    """Everything that `load` gives inside a tf.data pipeline, in order."""
-    dataset = tf.data.Dataset.range(len(source)).map(source.load, num_parallel_calls=2)
-    return list(dataset.as_numpy_iterator())
 
 
 def test_class_folders_give_labels_in_sorted_order(tmp_path):

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from hypothesis import strategies as st
 
-from data_sets import write_tfrecords
+from data_sets import loaded, write_tfrecords
 from dc_keras.data import sources, tfrecords
 from dc_keras.errors import InputError
 
@@ -25,11 +25,6 @@ def cache(tmp_path, monkeypatch):
 
 def shards_in(root):
     return sorted(pathlib.Path(root).glob("train-*"))
-
-
-def loaded(source):
-    dataset = tf.data.Dataset.range(len(source)).map(source.load, num_parallel_calls=2)
-    return list(dataset.as_numpy_iterator())
 
 
 @pytest.mark.parametrize("where", ["folder", "pattern", "file", "file://", "ram://"])
