@@ -201,7 +201,9 @@ class TrainingConfig(_Config):
         0.0, "Save also when so many minutes have passed since the last time; 0: do not."
     )
     max_bad_fraction: float = _flag(
-        0.01, "Stop when more than this fraction of the image files cannot be read."
+        0.01,
+        "Stop when more than this fraction of the image files cannot be read, at the start or "
+        "during the run; others stand in for images that vanish meanwhile.",
     )
 
     # Images.
@@ -371,6 +373,7 @@ class TrainingConfig(_Config):
         "keep_checkpoints",
         "checkpoint_every_steps",
         "checkpoint_every_minutes",
+        "max_bad_fraction",
         "epochs",
         "strategy",
         "virtual_devices",

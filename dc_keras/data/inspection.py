@@ -123,20 +123,21 @@ def leave_out_unreadable(
     return drop_unreadable(source, unreadable, max_bad_fraction), unreadable
 
 
-def write_unreadable(
-    source: ImageSource, unreadable: Mapping[int, str], path: str | os.PathLike
-) -> None:
-    """Writes the unreadable files: a CSV file with the columns path and reason.
+def write_unreadable(unreadable: Mapping[str, str], path: str | os.PathLike) -> None:
+    """Writes or extends the list of unreadable files: a CSV file with the columns path and reason.
 
     Args:
-        source: The source that was checked, before any image was left out.
-        unreadable: What `find_unreadable` found.
-        path: Where to write. Names that are no UTF-8 keep their bytes.
+        unreadable: The reason by name.
+        path: Where to write; files that are listed there stay listed. Names that are no UTF-8 keep
+            their bytes.
     """
+    listed = {}
+    if os.path.exists(path):
+        with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
+            listed = dict(row for row in csv.reader(file) if len(row) == 2)
+    rows = {"path": "reason"} | listed | dict(unreadable)
     with write_atomically(path) as file:
-        writer = csv.writer(file)
-        writer.writerow(["path", "reason"])
-        writer.writerows((source.names[index], unreadable[index]) for index in sorted(unreadable))
+        csv.writer(file).writerows(rows.items())
 
 
 def _decode_to_check(encoded):

@@ -193,7 +193,7 @@ def open_labelled_images(
         InputError: If they have no labels, or a class is too small to be split.
     """
     if config.data_dir:
-        train = _open_readable(config.data_dir, settings)
+        train = open_source(config.data_dir)
     elif not settings.data_dir:
         raise InputError(
             f"The run has no images of its own, since its weights were imported. Received: "
@@ -204,9 +204,9 @@ def open_labelled_images(
         positions, _ = positions_of(read_manifest(run.manifest).names, train)
         train = train.select(positions)
     _check_labels(train, config.data_dir or settings.data_dir)
-    train = _draw(train, config.max_images, settings.seed)
+    train = _readable(_draw(train, config.max_images, settings.seed), settings)
     if config.test_dir:
-        test = _open_readable(config.test_dir, settings)
+        test = open_source(config.test_dir)
         _check_labels(test, config.test_dir)
         if test.class_names != train.class_names:
             raise InputError(
@@ -214,7 +214,7 @@ def open_labelled_images(
                 f"{', '.join(test.class_names[:10])}. Expected those of the training images: "
                 f"{', '.join(train.class_names[:10])}."
             )
-        test = _draw(test, config.max_images, settings.seed)
+        test = _readable(_draw(test, config.max_images, settings.seed), settings)
         return Split(train, test, f"tested on {config.test_dir}")
     if np.bincount(train.labels).min() < 2:
         raise InputError(
@@ -236,9 +236,10 @@ def open_labelled_images(
     )
 
 
-def _open_readable(data_dir: str, settings: TrainingConfig) -> ImageSource:
+def _readable(source: ImageSource, settings: TrainingConfig) -> ImageSource:
+    """The images that can be read; those of the run may have changed since."""
     source, _ = leave_out_unreadable(
-        open_source(data_dir), settings.max_bad_fraction, progress=sys.stderr.isatty()
+        source, settings.max_bad_fraction, progress=sys.stderr.isatty()
     )
     return source
 

@@ -14,6 +14,7 @@ import tensorflow as tf
 from dc_keras.clustering.pseudo_labels import Clustering
 from dc_keras.data.preprocessing import preprocess_for_clustering
 from dc_keras.data.sources import ImageSource
+from dc_keras.data.stand_ins import SourceWithStandIns
 from dc_keras.runtime import numpy_rng
 from dc_keras.training.recluster import Recluster
 from dc_keras.training.run_state import RunDirectory
@@ -44,7 +45,7 @@ class Monitor(keras.callbacks.Callback):
         run: RunDirectory,
         recluster: Recluster,
         *,
-        source: ImageSource,
+        source: SourceWithStandIns,
         batches: tf.data.Dataset,
         image_size: int,
         epochs: int,
@@ -84,6 +85,8 @@ class Monitor(keras.callbacks.Callback):
             "seconds": {"train": seconds},
             "cluster": self._recluster.report,
         }
+        if self._source.gone:
+            record["images_gone"] = len(self._source.gone)
         if self._recluster.clustered:
             record["seconds"] = {**self._recluster.latest.seconds, **record["seconds"]}
         self._run.append_metrics(record)
@@ -103,6 +106,8 @@ class Monitor(keras.callbacks.Callback):
         with self._writer.as_default(step=record["epoch"]):
             for name, tag in names.items():
                 tf.summary.scalar(tag, record[name])
+            if "images_gone" in record:
+                tf.summary.scalar("images_gone", record["images_gone"])
             for group in ("cluster", "seconds"):
                 for name, value in record[group].items():
                     tf.summary.scalar(f"{group}/{name}", value)

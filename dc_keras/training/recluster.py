@@ -7,7 +7,7 @@ then makes a fresh iterator, which sees them: one `model.fit` runs all epochs.
 
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import keras
 import numpy as np
@@ -20,7 +20,7 @@ from dc_keras.clustering.pseudo_labels import Clustering, assign_pseudo_labels
 from dc_keras.clustering.whitening import Whitening
 from dc_keras.data.ordered import ordered_batches
 from dc_keras.data.samplers import Sampler
-from dc_keras.data.sources import ImageSource
+from dc_keras.data.stand_ins import LOOK_AHEAD, READ_ERRORS, SourceWithStandIns
 from dc_keras.evaluation.cluster_quality import (
     normalized_mutual_information,
     size_statistics,
@@ -48,7 +48,7 @@ class ClusteringOfImages:
 
 
 def cluster_images(
-    source: ImageSource,
+    source: SourceWithStandIns,
     extractor: FeatureExtractor,
     *,
     image_size: int,
@@ -60,6 +60,7 @@ def cluster_images(
     method: str = "kmeans",
     options: KMeansOptions = PUBLISHED,
     previous: np.ndarray | None = None,
+    clusters: np.ndarray | None = None,
     seed: int,
     turn: int,
     progress: bool = False,
@@ -78,6 +79,7 @@ def cluster_images(
         method: "kmeans" or "pic".
         options: How k-means is done.
         previous: Clusters for k-means to start from, int32 `(n,)`, or None.
+        clusters: The latest ones, to choose stand-ins by, int32 `(n,)`, or None.
         seed: The run's seed.
         turn: Number of the clustering within the run.
         progress: Whether to show progress bars.
@@ -91,8 +93,13 @@ def cluster_images(
     """
 
     def extract(indices):
-        return extractor(
-            ordered_batches(source, indices, image_size=image_size, batch_size=batch_size)
+        return extract_features(
+            source,
+            extractor,
+            indices,
+            image_size=image_size,
+            batch_size=batch_size,
+            clusters=clusters,
         )
 
     started = time.monotonic()
@@ -124,6 +131,47 @@ def cluster_images(
     return ClusteringOfImages(clustering, described.whitening, seconds)
 
 
+def extract_features(
+    source: SourceWithStandIns,
+    extractor: FeatureExtractor,
+    indices: np.ndarray,
+    *,
+    image_size: int,
+    batch_size: int,
+    clusters: np.ndarray | None,
+) -> Iterator[np.ndarray]:
+    """Yields the features of images batch by batch, with stand-ins for those that have vanished.
+
+    Args:
+        source: The images.
+        extractor: Computes the features.
+        indices: Which images, in which order, integers `(m,)`.
+        image_size: Side of the network's input in pixels.
+        batch_size: Images in a step.
+        clusters: The latest clusters, to choose stand-ins by, int32 `(n,)`, or None.
+
+    Yields:
+        Features, float32 `(b, feature_dim)`.
+
+    Raises:
+        InputError: If too many images are gone.
+    """
+    done, failed_at = 0, -1
+    while done < len(indices):
+        batches = ordered_batches(
+            source, indices[done:], image_size=image_size, batch_size=batch_size
+        )
+        try:
+            for features in extractor(batches):
+                yield features
+                done += len(features)
+        except READ_ERRORS:
+            upcoming = indices[done : done + max(batch_size, LOOK_AHEAD)]
+            if not source.replace_unreadable(upcoming, clusters) and failed_at == done:
+                raise
+            failed_at = done
+
+
 def renumbered(made: ClusteringOfImages, numbers: np.ndarray) -> ClusteringOfImages:
     """The same clusters under other numbers.
 
@@ -143,7 +191,7 @@ def renumbered(made: ClusteringOfImages, numbers: np.ndarray) -> ClusteringOfIma
 
 
 def estimate_churn(
-    source: ImageSource,
+    source: SourceWithStandIns,
     extractor: FeatureExtractor,
     made: ClusteringOfImages,
     *,
@@ -169,8 +217,15 @@ def estimate_churn(
     """
     rng = numpy_rng(seed, "churn sample", turn)
     sample = rng.choice(len(source), min(CHURN_IMAGES, len(source)), replace=False)
-    batches = ordered_batches(source, sample, image_size=image_size, batch_size=batch_size)
-    descriptors = made.whitening.apply(np.concatenate(list(extractor(batches))))
+    features = extract_features(
+        source,
+        extractor,
+        sample,
+        image_size=image_size,
+        batch_size=batch_size,
+        clusters=made.clustering.assignments,
+    )
+    descriptors = made.whitening.apply(np.concatenate(list(features)))
     nearest, _ = nearest_centroids(descriptors, made.clustering.centroids)
     return float((nearest != made.clustering.assignments[sample]).mean())
 
@@ -244,6 +299,11 @@ class Recluster(keras.callbacks.Callback):
         self.report: dict[str, float] = {}
         self._under_way: int | None = None
 
+    @property
+    def assignments(self) -> np.ndarray | None:
+        """Pseudo-label of each image, int32 `(n,)`; None before there are any."""
+        return None if self.latest is None else self.latest.clustering.assignments
+
     def restore(self, latest: ClusteringOfImages) -> None:
         """Goes on with the clustering of a checkpoint."""
         self.latest = latest
@@ -271,6 +331,8 @@ class Recluster(keras.callbacks.Callback):
             self._recluster(epoch)
         self._sampler.begin_epoch(self._seed, epoch)
         self._trainer.reseed_dropout(self._seed, epoch)
+        # Should the epoch be taken up again, its beginning is done.
+        self._under_way = epoch
 
     def _is_stale(self, epoch: int) -> bool:
         """Whether images have moved enough for another clustering."""

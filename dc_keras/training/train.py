@@ -13,6 +13,7 @@ import pathlib
 import sys
 import textwrap
 import time
+from collections.abc import Mapping
 
 import keras
 import numpy as np
@@ -26,13 +27,8 @@ from dc_keras.config import TrainingConfig, batch_not_divisible
 from dc_keras.data.balanced import make_sampler, training_batches
 from dc_keras.data.inspection import leave_out_unreadable, write_unreadable
 from dc_keras.data.samplers import Sampler
-from dc_keras.data.sources import (
-    ImageSource,
-    open_source,
-    positions_of,
-    read_manifest,
-    write_manifest,
-)
+from dc_keras.data.sources import ImageSource, open_source, read_manifest, write_manifest
+from dc_keras.data.stand_ins import LOOK_AHEAD, READ_ERRORS, SourceWithStandIns
 from dc_keras.errors import InputError
 from dc_keras.files import write_atomically, write_directory_atomically
 from dc_keras.models.architectures import build_network
@@ -114,6 +110,7 @@ def _train(config: TrainingConfig, run: RunDirectory, interruption: Interruption
             method=config.clustering,
             options=kmeans_options(config),
             previous=recluster.latest.clustering.assignments if warm_start else None,
+            clusters=recluster.assignments,
             seed=config.seed,
             turn=turn,
             progress=progress,
@@ -158,31 +155,40 @@ def _train(config: TrainingConfig, run: RunDirectory, interruption: Interruption
         print("The run is complete.")
         return run
 
-    def fit(epoch: int, step: int, epochs: int) -> None:
-        """Trains from a step of an epoch to the end of the last of `epochs`."""
-        save = SaveCheckpoint(
-            run,
-            recluster,
-            interruption,
-            first_step=step,
-            keep=config.keep_checkpoints,
-            every_steps=config.checkpoint_every_steps,
-            every_seconds=60 * config.checkpoint_every_minutes,
-        )
+    def fit(save: SaveCheckpoint) -> None:
+        """Trains from where `save` is: to the end of an epoch that was begun, or of the run."""
+        epoch, step = save.place
         model.fit(
             training_pipeline(config, source, sampler, first_batch=step) if step else batches,
-            epochs=epochs,
+            epochs=epoch + 1 if step else schedule.epochs,
             initial_epoch=epoch,
             shuffle=False,
             callbacks=[recluster, *([TakeUpEpoch(model)] if step else []), monitor, save],
             verbose=1 if sys.stdout.isatty() else 2,
         )
 
-    if step:
-        fit(epoch, step, epoch + 1)
-        epoch += 1
-    if epoch < schedule.epochs:
-        fit(epoch, 0, schedule.epochs)
+    failed_at = None
+    while epoch < schedule.epochs:
+        save = SaveCheckpoint(
+            run,
+            recluster,
+            interruption,
+            place=(epoch, step),
+            keep=config.keep_checkpoints,
+            every_steps=config.checkpoint_every_steps,
+            every_seconds=60 * config.checkpoint_every_minutes,
+        )
+        try:
+            fit(save)
+        except READ_ERRORS:
+            upcoming = sampler.pairs(images_per_epoch).skip(save.place[1] * config.batch_size)
+            indices = [pair[0] for pair in upcoming.take(LOOK_AHEAD).as_numpy_iterator()]
+            replaced = source.replace_unreadable(np.array(indices), recluster.assignments)
+            # What cannot be found again may have passed: a network drive that was busy.
+            if not replaced and failed_at == save.place:
+                raise
+            failed_at = save.place
+        epoch, step = save.place
     monitor.close()
     save_model(run, source, model, cluster(schedule.epochs), max(epoch, schedule.epochs))
     return run
@@ -213,37 +219,40 @@ class Schedule:
         )
 
 
-def open_images(config: TrainingConfig, run: RunDirectory) -> ImageSource:
+def open_images(config: TrainingConfig, run: RunDirectory) -> SourceWithStandIns:
     """Opens the images of a run and records them in its folder.
 
     A new run looks at every file and leaves out what cannot be read. A run that goes on takes the
-    images of its manifest.
+    images of its manifest, and others of them in place of those that are gone.
 
     Raises:
-        InputError: If there are no images, too many bad ones, or fewer than clusters, or if images
-            of the manifest are gone.
+        InputError: If there are no images, too many bad ones, or fewer than clusters, or if too
+            many images of the manifest are gone.
     """
-    listed = open_source(config.data_dir)
+
+    def report(reasons: Mapping[str, str]) -> None:
+        write_unreadable(reasons, run.unreadable)
+        print(
+            f"Images that cannot be read any more: {len(reasons):,}. Others of their clusters "
+            f"stand in for them; listed in {run.unreadable}",
+            file=sys.stderr,
+        )
+
+    source = open_source(config.data_dir)
     if run.exists():
-        positions, gone = positions_of(read_manifest(run.manifest).names, listed)
-        if gone:
-            raise InputError(
-                f"Images of the run are gone. Received: {len(gone)} of "
-                f"{len(gone) + len(positions)} missing in {config.data_dir}, the first is "
-                f"{gone[0]}. Put them back, or start a new --run_dir."
-            )
-        return listed.select(positions)
-    check_number_of_clusters(config.num_clusters, len(listed))
-    source, unreadable = leave_out_unreadable(
-        listed, config.max_bad_fraction, progress=sys.stderr.isatty()
-    )
+        names = read_manifest(run.manifest).names
+        return SourceWithStandIns(source, names, config.max_bad_fraction, report)
     check_number_of_clusters(config.num_clusters, len(source))
+    readable, unreadable = leave_out_unreadable(
+        source, config.max_bad_fraction, progress=sys.stderr.isatty()
+    )
+    check_number_of_clusters(config.num_clusters, len(readable))
     run.path.mkdir(parents=True, exist_ok=True)
     if unreadable:
-        write_unreadable(listed, unreadable, run.unreadable)
+        write_unreadable({source.names[i]: why for i, why in unreadable.items()}, run.unreadable)
         print(f"Left out {len(unreadable)} unreadable images, listed in {run.unreadable}")
-    write_manifest(source, run.manifest)
-    return source
+    write_manifest(readable, run.manifest)
+    return SourceWithStandIns(readable, readable.names, config.max_bad_fraction, report)
 
 
 def check_number_of_clusters(num_clusters: int, num_images: int) -> None:
@@ -416,10 +425,13 @@ class SaveCheckpoint(keras.callbacks.Callback):
         run: Where to write.
         recluster: Holds the clustering that belongs to the weights.
         interruption: What signals ask for.
-        first_step: Steps of the first epoch that were done before this fit.
+        place: Epochs that are done, and steps of the next one, before this fit.
         keep: Number of newest checkpoints to keep.
         every_steps: Save after every so many steps of an epoch; 0 at its end alone.
         every_seconds: Save when so much time has passed since the last time; 0 does not.
+
+    Attributes:
+        place: Epochs that are done, and steps of the next one.
     """
 
     def __init__(
@@ -428,7 +440,7 @@ class SaveCheckpoint(keras.callbacks.Callback):
         recluster: Recluster,
         interruption: Interruption,
         *,
-        first_step: int,
+        place: tuple[int, int],
         keep: int,
         every_steps: int,
         every_seconds: float,
@@ -440,31 +452,33 @@ class SaveCheckpoint(keras.callbacks.Callback):
         self._keep = keep
         self._every_steps = every_steps
         self._every_seconds = every_seconds
-        self._first_step = first_step
-        self._epoch = 0
+        self._first_step = place[1]
+        self.place = place
         self._saved_at = time.monotonic()
 
     def on_epoch_begin(self, epoch, logs=None):
-        self._epoch = epoch
         self._interruption.postpone()
 
     def on_train_batch_end(self, batch, logs=None):
         step = self._first_step + batch + 1
+        self.place = (self.place[0], step)
         if step == self._first_step + self.params["steps"]:
             return  # the end of the epoch is saved behind its figures
         stop = self._interruption.requested is not None
         late = 0 < self._every_seconds <= time.monotonic() - self._saved_at
         due = self._every_steps and step % self._every_steps == 0
         if stop or late or due or self._interruption.save_requested:
-            self._save(self._epoch, step)
+            self._save()
         self._interruption.raise_if_requested()
 
     def on_epoch_end(self, epoch, logs=None):
         self._first_step = 0
-        self._save(epoch + 1, 0)
+        self.place = (epoch + 1, 0)
+        self._save()
         self._interruption.stop_at_once()
 
-    def _save(self, epoch: int, step: int) -> None:
+    def _save(self) -> None:
+        epoch, step = self.place
         latest = self._recluster.latest
         checkpoint = Checkpoint(
             epoch=epoch,

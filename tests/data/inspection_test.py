@@ -140,10 +140,16 @@ def test_no_readable_image_is_an_input_error_whatever_the_limit():
 
 def test_the_list_of_unreadable_files(tmp_path):
     path = tmp_path / "unreadable.csv"
-    inspection.write_unreadable(named(9), {7: "damaged, or cut off", 2: "empty"}, path)
-    with open(path, newline="") as file:
+    inspection.write_unreadable({"002.jpg": "empty", "b\n\udcff.jpg": "damaged, or cut off"}, path)
+    inspection.write_unreadable({"003.jpg": "gone", "002.jpg": "gone"}, path)
+    with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
         rows = list(csv.reader(file))
-    assert rows == [["path", "reason"], ["002.jpg", "empty"], ["007.jpg", "damaged, or cut off"]]
+    assert rows == [
+        ["path", "reason"],
+        ["002.jpg", "gone"],
+        ["b\n\udcff.jpg", "damaged, or cut off"],
+        ["003.jpg", "gone"],
+    ]
 
 
 def test_the_shared_odd_files(request):

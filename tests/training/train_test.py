@@ -1,14 +1,18 @@
 """Whole runs in this process: learning, labels, resuming, degenerate data."""
 
+import csv
 import dataclasses
+import threading
+import time
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import textures
-from dc_keras.config import TrainingConfig
+from dc_keras.config import EvaluationConfig, TrainingConfig
 from dc_keras.errors import DegenerateDataError, InputError
+from dc_keras.evaluation.evaluate import evaluate
 from dc_keras.training.recluster import cluster_images
 from dc_keras.training.run_state import RunDirectory
 from dc_keras.training.train import train
@@ -281,7 +285,7 @@ def test_images_that_vanished_before_a_resume(tmp_path):
     config = tiny(tmp_path / "images", tmp_path / "run", "--epochs=1")
     train(config)
     next((tmp_path / "images").rglob("*.png")).unlink()
-    with pytest.raises(InputError, match="1 of 16 missing"):
+    with pytest.raises(InputError, match=r"1 of 16 (?s:.*)not found when"):
         train(dataclasses.replace(config, epochs=2))
 
 
@@ -302,3 +306,37 @@ def test_the_run_directory_tells_all(tmp_path, npz):
     assert {"nmi_previous", "nmi_labels", "objective", "explained_variance"} <= set(
         record["cluster"]
     )
+
+
+def test_images_that_vanish_during_a_run_are_counted_and_the_run_goes_on(tmp_path, capsys):
+    images, labels = textures.textures(16)
+    textures.write_folders(tmp_path / "images", images, labels)
+    flags = ["--max_bad_fraction=0.1", "--epochs=4"]
+    config = tiny(tmp_path / "images", tmp_path / "run", *flags)
+    lost = sorted((tmp_path / "images").rglob("*.png"))[::13]
+    assert len(lost) == 5
+    run = RunDirectory(config.run_dir)
+
+    def lose():
+        while not run.metrics.exists():
+            time.sleep(0.01)
+        lost[0].write_bytes(b"no image any more")
+        for path in lost[1:]:
+            path.unlink()
+
+    thread = threading.Thread(target=lose)
+    thread.start()
+    train(config)
+    thread.join()
+    names = {str(path.relative_to(tmp_path / "images")) for path in lost}
+    with open(run.unreadable, newline="") as file:
+        assert {row["path"] for row in csv.DictReader(file)} == names
+    assert "cannot be read any more: " in capsys.readouterr().err
+    records = run.read_metrics()
+    assert len(records) == 4 and records[-1]["images_gone"] == len(lost)
+    assert "images_gone" not in records[0]
+    # It goes on without them, too, and is evaluated.
+    train(tiny(tmp_path / "images", tmp_path / "run", *flags[:1], "--epochs=5"))
+    assert len(run.read_metrics()) == 5
+    evaluation = EvaluationConfig.from_arguments([f"--run_dir={run.path}", "--baseline="])
+    assert evaluate(evaluation).train_images + evaluate(evaluation).test_images == 64 - len(lost)
