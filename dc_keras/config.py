@@ -25,6 +25,7 @@ CLUSTERINGS = ("kmeans", "pic")
 KMEANS_INITS = ("random", "kmeans++")
 SAMPLERS = ("uniform", "sqrt", "natural", "reweight", "released")
 ARCHITECTURES = ("vgg16", "alexnet")
+ON_COLLAPSE = ("warn", "stop")
 HEADS = ("linear", "cosine")
 HEAD_STARTS = ("redrawn", "matched", "centroids")
 LEARNING_RATE_SCHEDULES = ("constant", "cosine")
@@ -348,6 +349,17 @@ class TrainingConfig(_Config):
     momentum: float = _flag(0.9, "Momentum of the backbone's SGD; the head's has none.")
     weight_decay: float = _flag(1e-5, "Coupled L2 weight decay on all trained weights.")
 
+    # What to do when it goes wrong.
+    max_cluster_fraction: float = _flag(
+        0.3, "Largest part of the images that one cluster may hold without a warning of collapse."
+    )
+    on_collapse: str = _flag(
+        "warn",
+        "When features or clusters collapse. warn: say so, once for each sign of it, and go on; "
+        "stop: end the run, whose checkpoints stay. A loss that is not finite always ends it.",
+        choices=ON_COLLAPSE,
+    )
+
     # Machine.
     seed: int = _flag(31, "Every random draw of the run derives from it.")
     deterministic: bool = _flag(
@@ -374,6 +386,8 @@ class TrainingConfig(_Config):
         "checkpoint_every_steps",
         "checkpoint_every_minutes",
         "max_bad_fraction",
+        "max_cluster_fraction",
+        "on_collapse",
         "epochs",
         "strategy",
         "virtual_devices",
@@ -455,6 +469,7 @@ class TrainingConfig(_Config):
             "checkpoint_every_minutes",
             "0 or more minutes",
         )
+        expect(0 < self.max_cluster_fraction <= 1, "max_cluster_fraction", "a fraction in (0, 1]")
         expect(self.seed >= 0, "seed", "an integer from 0")
         expect(
             self.virtual_devices == 0 or self.virtual_devices >= 2,

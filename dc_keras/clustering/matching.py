@@ -49,3 +49,18 @@ def match_clusters(
     continued[columns[matched]] = True
     numbers[rows[~matched]] = np.flatnonzero(~continued)
     return numbers, continued
+
+
+def churn(previous: np.ndarray, current: np.ndarray) -> float:
+    """Fraction of images that changed their cluster, for the best matching of old and new ones.
+
+    Args:
+        previous: Old cluster of each image, integers `(n,)`.
+        current: New cluster of each image, likewise.
+
+    Returns:
+        From 0 (equal up to numbering) to nearly 1.
+    """
+    num_clusters = int(max(previous.max(), current.max())) + 1
+    numbers, _ = match_clusters(previous, current, num_clusters)
+    return float((numbers[current] != previous).mean())

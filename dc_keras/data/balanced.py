@@ -26,8 +26,7 @@ import dataclasses
 import numpy as np
 import tensorflow as tf
 
-from dc_keras.data.color import jitter_colors
-from dc_keras.data.preprocessing import augment
+from dc_keras.data.augmented import augmented_batches
 from dc_keras.data.samplers import NaturalSampler, ReleasedSampler, ReweightingSampler, Sampler
 from dc_keras.data.sources import ImageSource
 
@@ -204,9 +203,7 @@ def training_batches(
 ) -> tf.data.Dataset:
     """The training pipeline: a sampler, then read, decode, random crop, flip and colours.
 
-    The augmentation of an image is drawn from (epoch, position in the epoch), so an epoch's batches
-    do not depend on threads or on what ran before. Colours are drawn for a batch at a time, from
-    (epoch, number of the batch).
+    The augmentation of an image is drawn from (epoch, position in the epoch).
 
     Args:
         source: The images.
@@ -225,33 +222,15 @@ def training_batches(
         A dataset of known length with elements (images uint8 `(b, s, s, 3)`, labels int32 `(b,)`),
         and weights float32 `(b,)` as a third where the sampler gives some.
     """
-
-    def read_and_augment(position, pair):
-        index, *targets = pair
-        seed = tf.stack([sampler.epoch_seed.read_value(), tf.cast(position, tf.int32)])
-        image = augment(
-            source.load(index), seed, image_size=image_size, min_area=min_area, hflip=hflip
-        )
-        return image, *targets
-
-    def change_colors(batch_number, batch):
-        images, *targets = batch
-        # Image seeds are (epoch, position) from 0 on; these must not meet them.
-        seed = tf.stack([sampler.epoch_seed.read_value(), -1 - tf.cast(batch_number, tf.int32)])
-        images = jitter_colors(images, seed, strength=color_jitter, grayscale=grayscale)
-        return images, *targets
-
-    batches = (
-        sampler.pairs(num_batches * batch_size)
-        .skip(first_batch * batch_size)
-        .enumerate(start=first_batch * batch_size)
-        .map(read_and_augment, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        .batch(batch_size, drop_remainder=True)
+    return augmented_batches(
+        source,
+        sampler.pairs(num_batches * batch_size),
+        sampler.epoch_seed,
+        batch_size=batch_size,
+        image_size=image_size,
+        min_area=min_area,
+        hflip=hflip,
+        color_jitter=color_jitter,
+        grayscale=grayscale,
+        first_batch=first_batch,
     )
-    if color_jitter > 0 or grayscale > 0:
-        batches = batches.enumerate(start=first_batch).map(
-            change_colors, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
-        )
-    options = tf.data.Options()
-    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
-    return batches.prefetch(2).with_options(options)

@@ -14,6 +14,7 @@ import numpy as np
 from sklearn.model_selection import train_test_split
 from tqdm import tqdm
 
+from dc_keras.clustering.cluster_quality import cluster_quality
 from dc_keras.clustering.features import FeatureExtractor
 from dc_keras.clustering.pseudo_labels import assign_pseudo_labels
 from dc_keras.clustering.whitening import fit_whitening
@@ -23,7 +24,6 @@ from dc_keras.data.inspection import leave_out_unreadable
 from dc_keras.data.ordered import ordered_batches
 from dc_keras.data.sources import ImageSource, open_source, positions_of, read_manifest
 from dc_keras.errors import InputError
-from dc_keras.evaluation.cluster_quality import cluster_quality
 from dc_keras.evaluation.knn import knn_accuracy
 from dc_keras.evaluation.linear_probe import linear_probe, pooled_conv_features
 from dc_keras.evaluation.report import EvaluationReport

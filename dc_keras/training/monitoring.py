@@ -67,8 +67,8 @@ class Monitor(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         if self._recluster.clustered:
             print(describe(epoch + 1, self._recluster), flush=True)
-        elif "churn" in self._recluster.report:
-            churn = self._recluster.report["churn"]
+        elif "estimated_churn" in self._recluster.report:
+            churn = self._recluster.report["estimated_churn"]
             print(f"Clustering {epoch + 1}: left out, {churn:.1%} of the images moved", flush=True)
         if epoch % max(1, self._epochs // _PICTURES_PER_RUN) == 0:
             self._write_pictures(epoch + 1)
@@ -148,6 +148,8 @@ def describe(epoch: int, recluster: Recluster) -> str:
         )
     if "nmi_previous" in figures:
         parts.append(f"NMI with the last {figures['nmi_previous']:.3f}")
+    if "views_retrieved" in figures:
+        parts.append(f"{figures['views_retrieved']:.0%} of augmented views known again")
     if "nmi_labels" in figures:
         parts.append(f"NMI with the labels {figures['nmi_labels']:.3f}")
     parts.append(", ".join(f"{name} {value:.1f} s" for name, value in seconds.items()))

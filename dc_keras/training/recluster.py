@@ -11,20 +11,21 @@ from collections.abc import Callable, Iterator
 
 import keras
 import numpy as np
+import tensorflow as tf
 from absl import logging
 
+from dc_keras.clustering.cluster_quality import (
+    normalized_mutual_information,
+    size_statistics,
+)
 from dc_keras.clustering.features import FeatureExtractor, compute_descriptors
 from dc_keras.clustering.kmeans import PUBLISHED, KMeansOptions, nearest_centroids
-from dc_keras.clustering.matching import match_clusters
+from dc_keras.clustering.matching import churn, match_clusters
 from dc_keras.clustering.pseudo_labels import Clustering, assign_pseudo_labels
 from dc_keras.clustering.whitening import Whitening
 from dc_keras.data.ordered import ordered_batches
 from dc_keras.data.samplers import Sampler
 from dc_keras.data.stand_ins import LOOK_AHEAD, READ_ERRORS, SourceWithStandIns
-from dc_keras.evaluation.cluster_quality import (
-    normalized_mutual_information,
-    size_statistics,
-)
 from dc_keras.models.deepcluster import DeepCluster
 from dc_keras.runtime import numpy_rng
 
@@ -40,11 +41,26 @@ class ClusteringOfImages:
         clustering: Pseudo-labels and centroids.
         whitening: From features to the descriptors that were clustered.
         seconds: Time of each stage: features, pca, and kmeans with repair (or pic).
+        views: How well the features know images again; see `view_figures`.
     """
 
     clustering: Clustering
     whitening: Whitening
     seconds: dict[str, float]
+    views: dict[str, float] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Views:
+    """Augmented views of some images.
+
+    Attributes:
+        indices: Which images, integers `(m,)`.
+        batches: From a number of images to batches of views of those that follow them.
+    """
+
+    indices: np.ndarray
+    batches: Callable[[int], tf.data.Dataset]
 
 
 def cluster_images(
@@ -61,6 +77,7 @@ def cluster_images(
     options: KMeansOptions = PUBLISHED,
     previous: np.ndarray | None = None,
     clusters: np.ndarray | None = None,
+    views: Views | None = None,
     seed: int,
     turn: int,
     progress: bool = False,
@@ -80,6 +97,7 @@ def cluster_images(
         options: How k-means is done.
         previous: Clusters for k-means to start from, int32 `(n,)`, or None.
         clusters: The latest ones, to choose stand-ins by, int32 `(n,)`, or None.
+        views: Augmented views of some images to try the features on, or None.
         seed: The run's seed.
         turn: Number of the clustering within the run.
         progress: Whether to show progress bars.
@@ -93,14 +111,12 @@ def cluster_images(
     """
 
     def extract(indices):
-        return extract_features(
-            source,
-            extractor,
-            indices,
-            image_size=image_size,
-            batch_size=batch_size,
-            clusters=clusters,
-        )
+        def batches(done):
+            return ordered_batches(
+                source, indices[done:], image_size=image_size, batch_size=batch_size
+            )
+
+        return extract_features(source, extractor, indices, batches, clusters)
 
     started = time.monotonic()
     described = compute_descriptors(
@@ -123,21 +139,29 @@ def cluster_images(
         turn=turn,
         progress=progress,
     )
+    clustered = time.monotonic()
+    known_again = {}
+    if views is not None:
+        features = extract_features(source, extractor, views.indices, views.batches, clusters)
+        known_again = view_figures(
+            described.whitening.apply(np.concatenate(list(features))),
+            described.values[views.indices],
+            clustering.assignments[views.indices],
+            clustering.centroids,
+        )
     seconds = {
-        "features": finished - started - described.pca_seconds,
+        "features": finished - started - described.pca_seconds + time.monotonic() - clustered,
         "pca": described.pca_seconds,
-        method: time.monotonic() - finished,
+        method: clustered - finished,
     }
-    return ClusteringOfImages(clustering, described.whitening, seconds)
+    return ClusteringOfImages(clustering, described.whitening, seconds, known_again)
 
 
 def extract_features(
     source: SourceWithStandIns,
     extractor: FeatureExtractor,
     indices: np.ndarray,
-    *,
-    image_size: int,
-    batch_size: int,
+    batches: Callable[[int], tf.data.Dataset],
     clusters: np.ndarray | None,
 ) -> Iterator[np.ndarray]:
     """Yields the features of images batch by batch, with stand-ins for those that have vanished.
@@ -146,8 +170,7 @@ def extract_features(
         source: The images.
         extractor: Computes the features.
         indices: Which images, in which order, integers `(m,)`.
-        image_size: Side of the network's input in pixels.
-        batch_size: Images in a step.
+        batches: From a number of images to batches of those that follow them.
         clusters: The latest clusters, to choose stand-ins by, int32 `(n,)`, or None.
 
     Yields:
@@ -158,18 +181,39 @@ def extract_features(
     """
     done, failed_at = 0, -1
     while done < len(indices):
-        batches = ordered_batches(
-            source, indices[done:], image_size=image_size, batch_size=batch_size
-        )
         try:
-            for features in extractor(batches):
+            for features in extractor(batches(done)):
                 yield features
                 done += len(features)
         except READ_ERRORS:
-            upcoming = indices[done : done + max(batch_size, LOOK_AHEAD)]
+            upcoming = indices[done : done + LOOK_AHEAD]
+            # What cannot be found again may have passed: a network drive that was busy.
             if not source.replace_unreadable(upcoming, clusters) and failed_at == done:
                 raise
             failed_at = done
+
+
+def view_figures(
+    views: np.ndarray, images: np.ndarray, assignments: np.ndarray, centroids: np.ndarray
+) -> dict[str, float]:
+    """How well features know images again by an augmented view of them. No labels are needed.
+
+    Args:
+        views: Descriptors of one augmented view of each of some images, float32 `(m, dim)`.
+        images: Descriptors of the images, float32 `(m, dim)`.
+        assignments: Cluster of each of them, int32 `(m,)`.
+        centroids: float32 `(num_clusters, dim)`.
+
+    Returns:
+        `views_retrieved`: part of the views that are nearer to their own image than to the others;
+        `views_same_cluster`: part of the views in the cluster of their image.
+    """
+    nearest_image, _ = nearest_centroids(views, images)
+    nearest_cluster, _ = nearest_centroids(views, centroids)
+    return {
+        "views_retrieved": float((nearest_image == np.arange(len(views))).mean()),
+        "views_same_cluster": float((nearest_cluster == assignments).mean()),
+    }
 
 
 def renumbered(made: ClusteringOfImages, numbers: np.ndarray) -> ClusteringOfImages:
@@ -217,14 +261,11 @@ def estimate_churn(
     """
     rng = numpy_rng(seed, "churn sample", turn)
     sample = rng.choice(len(source), min(CHURN_IMAGES, len(source)), replace=False)
-    features = extract_features(
-        source,
-        extractor,
-        sample,
-        image_size=image_size,
-        batch_size=batch_size,
-        clusters=made.clustering.assignments,
-    )
+
+    def batches(done):
+        return ordered_batches(source, sample[done:], image_size=image_size, batch_size=batch_size)
+
+    features = extract_features(source, extractor, sample, batches, made.clustering.assignments)
     descriptors = made.whitening.apply(np.concatenate(list(features)))
     nearest, _ = nearest_centroids(descriptors, made.clustering.centroids)
     return float((nearest != made.clustering.assignments[sample]).mean())
@@ -338,8 +379,8 @@ class Recluster(keras.callbacks.Callback):
         """Whether images have moved enough for another clustering."""
         if self.latest is None or self._reassign_churn == 0:
             return True
-        self.report["churn"] = self._churn(epoch)
-        return self.report["churn"] > self._reassign_churn
+        self.report["estimated_churn"] = self._churn(epoch)
+        return self.report["estimated_churn"] > self._reassign_churn
 
     def _recluster(self, epoch: int) -> None:
         previous = self.latest
@@ -372,11 +413,14 @@ class Recluster(keras.callbacks.Callback):
     def _figures(self, previous: ClusteringOfImages | None) -> dict[str, float]:
         """What the logs say about the latest clustering."""
         clustering, whitening = self.latest.clustering, self.latest.whitening
-        return clustering_figures(
-            clustering,
-            whitening,
-            previous=None if previous is None else previous.clustering.assignments,
-            labels=self._labels,
+        return (
+            clustering_figures(
+                clustering,
+                whitening,
+                previous=None if previous is None else previous.clustering.assignments,
+                labels=self._labels,
+            )
+            | self.latest.views
         )
 
     def _warn(self, latest: ClusteringOfImages) -> None:
@@ -431,6 +475,7 @@ def clustering_figures(
     }
     if previous is not None:
         figures["nmi_previous"] = normalized_mutual_information(clustering.assignments, previous)
+        figures["churn"] = churn(previous, clustering.assignments)
     if labels is not None:
         figures["nmi_labels"] = normalized_mutual_information(clustering.assignments, labels)
     return figures

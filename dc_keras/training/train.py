@@ -24,6 +24,7 @@ from dc_keras.clustering.features import FeatureExtractor
 from dc_keras.clustering.kmeans import KMeansOptions
 from dc_keras.clustering.pseudo_labels import Clustering
 from dc_keras.config import TrainingConfig, batch_not_divisible
+from dc_keras.data.augmented import augmented_batches
 from dc_keras.data.balanced import make_sampler, training_batches
 from dc_keras.data.inspection import leave_out_unreadable, write_unreadable
 from dc_keras.data.samplers import Sampler
@@ -33,7 +34,13 @@ from dc_keras.errors import InputError
 from dc_keras.files import write_atomically, write_directory_atomically
 from dc_keras.models.architectures import build_network
 from dc_keras.models.deepcluster import CoupledSGD, DeepCluster, feature_model
-from dc_keras.runtime import configure_devices, make_deterministic, make_strategy
+from dc_keras.runtime import (
+    configure_devices,
+    derive_seed,
+    make_deterministic,
+    make_strategy,
+    numpy_rng,
+)
 from dc_keras.training.checkpoints import (
     Checkpoint,
     DamagedCheckpointError,
@@ -41,11 +48,13 @@ from dc_keras.training.checkpoints import (
     load_checkpoint,
     restore_epoch_state,
 )
+from dc_keras.training.collapse import CollapseGuard, check_loss, check_weights
 from dc_keras.training.interruption import Interruption
 from dc_keras.training.monitoring import Monitor
 from dc_keras.training.recluster import (
     ClusteringOfImages,
     Recluster,
+    Views,
     cluster_images,
     estimate_churn,
 )
@@ -53,6 +62,9 @@ from dc_keras.training.run_state import (
     RunDirectory,
     plain_network,
 )
+
+# The standard error of a fraction of so many images is at most 2 %.
+VIEWED_IMAGES = 512
 
 
 def train(config: TrainingConfig) -> RunDirectory:
@@ -96,6 +108,8 @@ def _train(config: TrainingConfig, run: RunDirectory, interruption: Interruption
     batches = training_pipeline(config, source, sampler)
     progress = sys.stderr.isatty()
 
+    views = views_of_some(config, source)
+
     def cluster(turn: int) -> ClusteringOfImages:
         warm_start = config.kmeans_warm_start and recluster.latest is not None
         return cluster_images(
@@ -111,6 +125,7 @@ def _train(config: TrainingConfig, run: RunDirectory, interruption: Interruption
             options=kmeans_options(config),
             previous=recluster.latest.clustering.assignments if warm_start else None,
             clusters=recluster.assignments,
+            views=views,
             seed=config.seed,
             turn=turn,
             progress=progress,
@@ -150,6 +165,16 @@ def _train(config: TrainingConfig, run: RunDirectory, interruption: Interruption
         images_per_epoch=images_per_epoch,
         seed=config.seed,
     )
+    guard = CollapseGuard(
+        recluster,
+        {
+            record["epoch"] - 1: record["cluster"]
+            for record in run.read_metrics()
+            if "clusters" in record["cluster"]
+        },
+        max_cluster_fraction=config.max_cluster_fraction,
+        stop=config.on_collapse == "stop",
+    )
     describe_run(config, source, model, strategy, schedule)
     if epoch >= schedule.epochs and run.is_complete(epoch):
         print("The run is complete.")
@@ -163,7 +188,7 @@ def _train(config: TrainingConfig, run: RunDirectory, interruption: Interruption
             epochs=epoch + 1 if step else schedule.epochs,
             initial_epoch=epoch,
             shuffle=False,
-            callbacks=[recluster, *([TakeUpEpoch(model)] if step else []), monitor, save],
+            callbacks=[recluster, *([TakeUpEpoch(model)] if step else []), monitor, guard, save],
             verbose=1 if sys.stdout.isatty() else 2,
         )
 
@@ -302,6 +327,28 @@ def training_pipeline(
     )
 
 
+def views_of_some(config: TrainingConfig, source: SourceWithStandIns) -> Views:
+    """Augmented views of some random images, the same ones throughout the run."""
+    rng = numpy_rng(config.seed, "view sample")
+    indices = rng.choice(len(source), min(VIEWED_IMAGES, len(source)), replace=False)
+
+    def batches(done: int) -> tf.data.Dataset:
+        return augmented_batches(
+            source,
+            tf.data.Dataset.from_tensor_slices((indices[done:],)),
+            tf.constant(derive_seed(config.seed, "views")),
+            batch_size=config.batch_size,
+            image_size=config.image_size,
+            min_area=config.crop_min_area,
+            hflip=config.hflip,
+            color_jitter=config.color_jitter,
+            grayscale=config.grayscale,
+            drop_remainder=False,
+        ).map(lambda images: images)
+
+    return Views(indices, batches)
+
+
 def build_trainer(
     config: TrainingConfig, num_outputs: int | None = None, schedule: Schedule | None = None
 ) -> DeepCluster:
@@ -371,6 +418,10 @@ def resume(
                 f"The checkpoint belongs to other images. Received: {path} with "
                 f"{len(checkpoint.assignments)} images. Expected {num_images}."
             )
+        if config.learning_rate_schedule == "constant":
+            # Not the one of the checkpoint, which may be of another run.
+            model.optimizer.learning_rate = config.learning_rate
+            model.head_optimizer.learning_rate = config.learning_rate
         recluster.restore(restored_clustering(checkpoint))
         where = f"epoch {checkpoint.epoch}"
         if checkpoint.step:
@@ -462,6 +513,7 @@ class SaveCheckpoint(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         step = self._first_step + batch + 1
         self.place = (self.place[0], step)
+        check_loss(logs["loss"], self._described_place())
         if step == self._first_step + self.params["steps"]:
             return  # the end of the epoch is saved behind its figures
         stop = self._interruption.requested is not None
@@ -477,7 +529,12 @@ class SaveCheckpoint(keras.callbacks.Callback):
         self._save()
         self._interruption.stop_at_once()
 
+    def _described_place(self) -> str:
+        epoch, step = self.place
+        return f"step {step} of epoch {epoch + 1}" if step else f"the end of epoch {epoch}"
+
     def _save(self) -> None:
+        check_weights(self.model, self._described_place())
         epoch, step = self.place
         latest = self._recluster.latest
         checkpoint = Checkpoint(

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 
-from dc_keras.clustering.matching import match_clusters
+from dc_keras.clustering.matching import churn, match_clusters
 
 
 def test_by_hand():
@@ -50,3 +50,12 @@ def test_the_same_clusters_under_other_names_get_their_numbers_back(k, seed):
     numbers, continued = match_clusters(previous, names[previous], k)
     np.testing.assert_array_equal(numbers[names[previous]], previous)
     assert continued.all()
+
+
+def test_churn_ignores_numbers_and_counts_moves():
+    previous = np.array([0, 0, 0, 1, 1, 1, 2, 2])
+    assert churn(previous, (previous + 1) % 3) == 0
+    # One image of the first cluster moves to the third.
+    assert churn(previous, np.array([5, 5, 2, 1, 1, 1, 2, 2])) == 1 / 8
+    # Of a cluster that is split, the larger part keeps its number.
+    assert churn(np.zeros(5, int), np.array([0, 0, 0, 1, 1])) == 2 / 5

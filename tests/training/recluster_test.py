@@ -21,6 +21,7 @@ from dc_keras.training.recluster import (
     clustering_figures,
     is_due,
     renumbered,
+    view_figures,
 )
 from dc_keras.training.train import Schedule, build_trainer
 
@@ -172,7 +173,7 @@ def test_clusterings_that_nothing_calls_for_are_left_out(model):
     for epoch in range(4):
         callback.on_epoch_begin(epoch)
         assert callback.clustered == (epoch in (0, 2))
-        assert callback.report.get("churn") == churns.get(epoch)
+        assert callback.report.get("estimated_churn") == churns.get(epoch)
     assert made == [0, 2]
 
 
@@ -272,3 +273,14 @@ def test_no_batch_of_an_epoch_carries_a_label_of_the_one_before(two_devices, str
     batches = training_batches(source, sampler, num_batches=10, batch_size=8, image_size=32)
     model.fit(batches, epochs=6, shuffle=False, verbose=0, callbacks=[recluster, log])
     assert log.seen == [{float(epoch % clusters)} for epoch in range(6)]
+
+
+def test_views_are_known_again_by_their_own_image_and_its_cluster():
+    images = np.eye(4, dtype=np.float32)
+    centroids = np.array([[1, 1, 0, 0], [0, 0, 1, 1]], np.float32) / 2
+    assignments = np.array([0, 0, 1, 1], np.int32)
+    views = np.array([[0.9, 0.1, 0, 0], [1, 0, 0, 0], [0, 0.9, 0.1, 0], [0, 0, 0.4, 0.6]])
+    assert view_figures(views.astype(np.float32), images, assignments, centroids) == {
+        "views_retrieved": 2 / 4,
+        "views_same_cluster": 3 / 4,
+    }

@@ -156,8 +156,8 @@ def test_clustering_when_needed(tmp_path, npz, capsys, churn, clusterings):
     run = train(tiny(npz, tmp_path / "run", "--epochs=4", f"--reassign_churn={churn}"))
     assert len(assignments(run)) == clusterings
     records = run.read_metrics()
-    assert "churn" not in records[0]["cluster"]
-    assert all(0 <= record["cluster"]["churn"] <= 1 for record in records[1:])
+    assert "estimated_churn" not in records[0]["cluster"]
+    assert all(0 <= record["cluster"]["estimated_churn"] <= 1 for record in records[1:])
     assert capsys.readouterr().out.count("left out") == 4 - clusterings
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dc_keras.evaluation.cluster_quality import (
+from dc_keras.clustering.cluster_quality import (
     accuracy_by_matching,
     adjusted_rand_index,
     cluster_quality,
