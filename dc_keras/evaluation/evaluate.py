@@ -7,7 +7,7 @@ and by a linear probe. The labels are used for these figures alone.
 
 import dataclasses
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import keras
 import numpy as np
@@ -123,7 +123,11 @@ def train_supervised(model: keras.Model, source: ImageSource, settings: Training
 
 
 def measure(
-    network: keras.Model, split: Split, settings: TrainingConfig, batch_size: int
+    network: keras.Model,
+    split: Split,
+    settings: TrainingConfig,
+    batch_size: int,
+    layers: Sequence[str] = LAYERS,
 ) -> dict[str, float]:
     """Measures one network.
 
@@ -132,23 +136,35 @@ def measure(
         split: Images and labels.
         settings: Of the run: image size, clustering, seed.
         batch_size: Images in a step of feature extraction.
+        layers: To judge, of the network, fc7 among them; "conv5" is the last convolution, before
+            its pooling.
 
     Returns:
-        Figures by name: cluster quality of the features, and for each layer the accuracies of
-        k-nearest neighbours and of a linear probe.
+        Figures by name: cluster quality of fc7, and for each layer the accuracies of k-nearest
+        neighbours and of a linear probe, the regularisation chosen for it, and its accuracy on the
+        training images which that was chosen on.
     """
+    names = [LAST_CONV[settings.arch] if layer == "conv5" else layer for layer in layers]
     with network.distribute_strategy.scope():
-        model = feature_model(network, LAST_CONV[settings.arch], "fc7")
-    extractor = FeatureExtractor(model)
-    train = extract_layers(extractor, split.train, settings.image_size, batch_size)
-    test = extract_layers(extractor, split.test, settings.image_size, batch_size)
+        extractor = FeatureExtractor(feature_model(network, *names))
+    train, test = (
+        dict(
+            zip(
+                layers,
+                extract_layers(extractor, source, settings.image_size, batch_size),
+                strict=True,
+            )
+        )
+        for source in (split.train, split.test)
+    )
     figures = dict(cluster_quality(split.train.labels, _clusters(train["fc7"], settings)))
-    for layer in LAYERS:
+    for layer in layers:
         data = (train[layer], split.train.labels, test[layer], split.test.labels)
         figures[f"knn_{layer}"] = knn_accuracy(*data)
         probe = linear_probe(*data, seed=derive_seed(settings.seed, f"probe {layer}"))
         figures[f"probe_{layer}"] = probe.accuracy
         figures[f"probe_{layer}_c"] = probe.chosen_c
+        figures[f"probe_{layer}_validation"] = probe.validation_accuracy
     return figures
 
 
@@ -166,22 +182,20 @@ def _clusters(features: np.ndarray, settings: TrainingConfig) -> np.ndarray:
 
 def extract_layers(
     extractor: FeatureExtractor, source: ImageSource, image_size: int, batch_size: int
-) -> dict[str, np.ndarray]:
-    """Features of all images of a source, float32 `(n, d)` for each of `LAYERS`."""
+) -> list[np.ndarray]:
+    """Features of all images of a source, float32 `(n, d)` for each output of the extractor."""
     batches = ordered_batches(
         source, np.arange(len(source)), image_size=image_size, batch_size=batch_size
     )
-    collected = {layer: [] for layer in LAYERS}
+    collected = []
     with tqdm(
         total=len(source), desc="features", disable=not sys.stderr.isatty(), leave=False
     ) as bar:
         for outputs in extractor(batches):
-            for layer, values in zip(LAYERS, outputs, strict=True):
-                if values.ndim == 4:
-                    values = pooled_conv_features(values)
-                collected[layer].append(values)
-            bar.update(len(values))
-    return {layer: np.concatenate(values) for layer, values in collected.items()}
+            flat = [pooled_conv_features(one) if one.ndim == 4 else one for one in outputs]
+            collected.append(flat)
+            bar.update(len(flat[0]))
+    return [np.concatenate(layer) for layer in zip(*collected, strict=True)]
 
 
 def open_labelled_images(
