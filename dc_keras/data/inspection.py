@@ -142,9 +142,14 @@ def write_unreadable(unreadable: Mapping[str, str], path: str | os.PathLike) -> 
 
 def _decode_to_check(encoded):
     """The number of values in the decoded image; fails where decoding does."""
+
+    def reduced_jpeg():
+        with tf.control_dependencies([preprocessing.jpeg_size(encoded)]):
+            return tf.size(tf.io.decode_jpeg(encoded, channels=3, ratio=8))
+
     return tf.cond(
         preprocessing.is_upright_jpeg(encoded),
-        lambda: tf.size(tf.io.decode_jpeg(encoded, channels=3, ratio=8)),
+        reduced_jpeg,
         lambda: tf.size(preprocessing.decode(encoded)),
     )
 
@@ -164,7 +169,11 @@ def _reason(source, index):
     try:
         _decode_to_check(encoded)
     except tf.errors.OpError as error:
-        for known in (preprocessing.NO_IMAGE, preprocessing.UNUSUAL_BMP):
+        for known in (
+            preprocessing.NO_IMAGE,
+            preprocessing.UNUSUAL_BMP,
+            preprocessing.TOO_LARGE,
+        ):
             if known in error.message:
                 return known
         return "damaged, cut off, or of an unusual kind: mend it or convert it to PNG or JPEG"

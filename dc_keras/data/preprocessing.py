@@ -22,6 +22,11 @@ JPEG, PNG, GIF, BMP = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM"
 NO_IMAGE = "not a JPEG, PNG, BMP, GIF or WebP image"
 UNUSUAL_BMP = "an unusual kind of BMP: convert it to PNG or JPEG"
 
+# A decoded image takes three bytes a pixel, and what is resized of it four times as much. Cameras
+# make up to 150 million pixels; Pillow refuses from here on, too.
+MAX_PIXELS = 178_956_970
+TOO_LARGE = f"it declares more than {MAX_PIXELS:,} pixels: make it smaller"
+
 
 def decode(encoded: tf.Tensor) -> tf.Tensor:
     """Decodes an image to RGB.
@@ -29,6 +34,9 @@ def decode(encoded: tf.Tensor) -> tf.Tensor:
     JPEG, PNG, BMP, GIF (first frame) and WebP (first frame). Grey is repeated, CMYK converted,
     palettes are looked up, 16 bits cut to the upper 8, alpha is dropped as by Pillow's
     `convert("RGB")`. A JPEG is turned upright by its Exif orientation.
+
+    What a file declares is looked at before anything is decoded: a few kilobytes can declare
+    billions of pixels.
 
     Args:
         encoded: Scalar string tensor, the bytes of a file; or a uint8 tensor (h, w, 3), which is
@@ -38,14 +46,15 @@ def decode(encoded: tf.Tensor) -> tf.Tensor:
         uint8 (h, w, 3).
 
     Raises:
-        tf.errors.InvalidArgumentError: If the bytes are no image, damaged, or of a kind that is not
-            read. `inspection` finds these before training starts.
+        tf.errors.InvalidArgumentError: If the bytes are no image, damaged, of a kind that is not
+            read, or declare more than `MAX_PIXELS`. `inspection` finds these before training
+            starts.
     """
     if encoded.dtype == tf.uint8:
         return encoded
     image = tf.cond(
         is_upright_jpeg(encoded),
-        lambda: tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE"),
+        lambda: _decode_jpeg(encoded),
         lambda: _decode_any(encoded),
     )
     return tf.ensure_shape(image, (None, None, 3))
@@ -68,6 +77,16 @@ def is_upright_jpeg(encoded: tf.Tensor) -> tf.Tensor:
     has_exif = tf.strings.regex_full_match(opening, r"(?s)\C*Exif\x00\x00\C*")
     jpeg = _starts_with(encoded, JPEG)
     return jpeg & tf.cond(jpeg & has_exif, lambda: _exif_orientation(encoded) == 1, lambda: True)
+
+
+def has_known_start(encoded: tf.Tensor) -> tf.Tensor:
+    """Whether bytes start like a file of a format that is read, scalar bool.
+
+    Args:
+        encoded: Scalar string tensor.
+    """
+    known = [_starts_with(encoded, start) for start in (JPEG, PNG, GIF, BMP)]
+    return tf.reduce_any([*known, _is_webp(encoded)])
 
 
 def preprocess_for_clustering(encoded: tf.Tensor, image_size: int) -> tf.Tensor:
@@ -161,7 +180,7 @@ def augment(
         return image[y : y + height, x : x + width]
 
     def crop_of_jpeg():
-        shape = tf.image.extract_jpeg_shape(encoded)
+        shape = jpeg_size(encoded)
         window = _crop_window(shape[0], shape[1], uniforms, min_area)
         return tf.image.decode_and_crop_jpeg(
             encoded, window, channels=3, dct_method="INTEGER_ACCURATE"
@@ -257,6 +276,13 @@ def _bytes(encoded, position, count):
     return tf.ensure_shape(values, [count if isinstance(count, int) else None])
 
 
+def _numbers(encoded, position, size, *, big_endian=False):
+    """Two numbers of `size` bytes each, int64."""
+    digits = tf.reshape(_bytes(encoded, position, 2 * size), (2, size))
+    digits = digits[:, ::-1] if big_endian else digits
+    return tf.reduce_sum(tf.cast(digits, tf.int64) * [256**place for place in range(size)], -1)
+
+
 def _turn_upright(image, orientation):
     """Exchanges rows and columns where the orientation is 5 or more, then flips."""
     image = tf.cond(orientation >= 5, lambda: tf.transpose(image, (1, 0, 2)), lambda: image)
@@ -277,27 +303,97 @@ def _decode_any(encoded):
         tf.cast(kind, tf.int32),
         [
             lambda: _decode_turned_jpeg(encoded),
-            lambda: tf.io.decode_png(encoded, channels=3),
-            lambda: tf.io.decode_image(encoded, channels=3, expand_animations=False),
+            lambda: _decode_png(encoded),
+            lambda: _decode_gif(encoded),
             lambda: _decode_bmp(encoded),
             lambda: _decode_webp(encoded),
         ],
     )
 
 
+def jpeg_size(encoded: tf.Tensor) -> tf.Tensor:
+    """Height and width of a JPEG, int32 (2,), read from its header.
+
+    Raises:
+        tf.errors.InvalidArgumentError: If it has none, or declares more than `MAX_PIXELS`.
+    """
+    return _allowed_size(tf.image.extract_jpeg_shape(encoded)[:2])
+
+
+def _allowed_size(size):
+    """Passes a width and height on unless they make too many pixels."""
+    # In floating point, since the product of two damaged numbers can exceed 64 bits.
+    pixels = tf.reduce_prod(tf.cast(size, tf.float64))
+    with tf.control_dependencies([tf.debugging.Assert(pixels <= MAX_PIXELS, [TOO_LARGE])]):
+        return tf.identity(size)
+
+
+def _decode_jpeg(encoded):
+    with tf.control_dependencies([jpeg_size(encoded)]):
+        return tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")
+
+
 def _decode_turned_jpeg(encoded):
-    image = tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")
-    return _turn_upright(image, _exif_orientation(encoded))
+    return _turn_upright(_decode_jpeg(encoded), _exif_orientation(encoded))
+
+
+def _decode_png(encoded):
+    with tf.control_dependencies([_allowed_size(_numbers(encoded, 16, 4, big_endian=True))]):
+        return tf.io.decode_png(encoded, channels=3)
+
+
+def _decode_gif(encoded):
+    """Decodes the first frame alone: the decoder would unpack all of them to give one."""
+
+    def end_of_table(position, flags):
+        """Where a table of colours ends, if the flags announce one."""
+        return position + tf.where(flags >= 128, 3 * 2 ** (flags % 8 + 1), 0)
+
+    def end_of_chain(position):
+        """Where a chain of blocks ends: each opens with its length, and the last is empty."""
+
+        def step(position, _):
+            size = _bytes(encoded, position, 1)[0]
+            return position + 1 + size, size
+
+        length = tf.strings.length(encoded)
+        return tf.while_loop(
+            lambda position, size: (size > 0) & (position < length), step, (position, 1)
+        )[0]
+
+    # Extensions may stand before the frame: "!", a label, and a chain of blocks.
+    (frame,) = tf.while_loop(
+        lambda position: _bytes(encoded, position, 1)[0] == ord("!"),
+        lambda position: [end_of_chain(position + 2)],
+        [end_of_table(13, _bytes(encoded, 10, 1)[0])],
+    )
+    # A frame opens with 10 bytes, a table of colours and one byte more.
+    end = end_of_chain(end_of_table(frame + 10, _bytes(encoded, frame + 9, 1)[0]) + 1)
+    alone = tf.strings.join([_substr(encoded, 0, end), b";"])
+    sizes = [_allowed_size(_numbers(encoded, at, 2)) for at in (6, frame + 5)]
+    with tf.control_dependencies(sizes):
+        return tf.io.decode_image(alone, channels=3, expand_animations=False)
 
 
 def _decode_webp(encoded):
     flags_at = 20
-    is_webp = _starts_with(encoded, b"RIFF") & (_substr(encoded, 8, 4) == b"WEBP")
-    with tf.control_dependencies([tf.debugging.Assert(is_webp, [NO_IMAGE])]):
-        extended = _substr(encoded, 12, 4)
+    with tf.control_dependencies([tf.debugging.Assert(_is_webp(encoded), [NO_IMAGE])]):
+        kind = _substr(encoded, 12, 4)
+    # Lossy: 14 bits each at 26; lossless: 14 bits each, less 1, from 21 on; extended: 24 bits each,
+    # less 1, at 24.
+    bits = _numbers(encoded, 21, 4)[0]
+    size = tf.where(
+        kind == b"VP8X",
+        _numbers(encoded, 24, 3) + 1,
+        tf.where(
+            kind == b"VP8L",
+            tf.stack([bits, bits // 2**14]) % 2**14 + 1,
+            _numbers(encoded, 26, 2) % 2**14,
+        ),
+    )
     # TensorFlow 2.21 writes four channels of an animation into a buffer of three when the file
     # declares no alpha, which corrupts the heap. The flags "animation, alpha" prevent that.
-    is_animation = (extended == b"VP8X") & (_bytes(encoded, flags_at, 1)[0] // 2 % 2 == 1)
+    is_animation = (kind == b"VP8X") & (_bytes(encoded, flags_at, 1)[0] // 2 % 2 == 1)
     with_alpha = tf.strings.join(
         [
             tf.strings.substr(encoded, 0, flags_at),
@@ -305,10 +401,11 @@ def _decode_webp(encoded):
             _substr(encoded, flags_at + 1, tf.strings.length(encoded)),
         ]
     )
-    # channels=3 would refuse images with alpha.
-    image = tf.io.decode_image(
-        tf.where(is_animation, with_alpha, encoded), channels=0, expand_animations=False
-    )
+    with tf.control_dependencies([_allowed_size(size)]):
+        # channels=3 would refuse images with alpha.
+        image = tf.io.decode_image(
+            tf.where(is_animation, with_alpha, encoded), channels=0, expand_animations=False
+        )
     return tf.ensure_shape(image, (None, None, None))[..., :3]
 
 
@@ -335,7 +432,8 @@ def _decode_bmp(encoded):
     top_down = height < 0
     height = tf.abs(height)
     row_size = (width * bits + 31) // 32 * 4
-    with tf.control_dependencies([tf.debugging.Assert(usual, [UNUSUAL_BMP])]):
+    checks = [tf.debugging.Assert(usual, [UNUSUAL_BMP]), _allowed_size([width, height])]
+    with tf.control_dependencies(checks):
         data = _substr(encoded, data_at, row_size * height)
     rows = tf.reshape(tf.io.decode_raw(data, tf.uint8), tf.stack([height, row_size]))
     rows = tf.cond(top_down, lambda: rows, lambda: rows[::-1])
@@ -365,6 +463,10 @@ def _substr(encoded, position, count):
 
 def _starts_with(encoded, start):
     return tf.strings.substr(encoded, 0, len(start)) == start
+
+
+def _is_webp(encoded):
+    return _starts_with(encoded, b"RIFF") & (_substr(encoded, 8, 4) == b"WEBP")
 
 
 def _crop_window(height, width, uniforms, min_area):

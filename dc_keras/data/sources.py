@@ -312,11 +312,18 @@ def _walk(
         for entry in entries:
             if entry.name.startswith("."):
                 continue
-            if entry.is_dir():
+            if _is_folder(entry):
                 yield from _walk(root, (*parts, entry.name), ancestors)
             # A broken link is listed, so that it is reported and not passed over in silence.
             elif entry.name.lower().endswith(IMAGE_SUFFIXES):
                 yield (*parts, entry.name)
+
+
+def _is_folder(entry: os.DirEntry) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False  # A link to itself leads nowhere, like one to a file that is gone.
 
 
 def _walk_remote(root: str) -> Iterator[tuple[str, ...]]:
@@ -348,6 +355,7 @@ def _open_npz(path: str) -> ArraySource:
         # NumPy leaves a file open that it opened itself and could not read.
         opened = tf.io.gfile.GFile(path, "rb") if _is_remote(path) else open(path, "rb")
         with opened as file, np.load(file, allow_pickle=False) as arrays:
+            _check_fits_memory(arrays)
             if "images" not in arrays:
                 raise InputError(
                     f"The file has no array `images`. Received: {path!r} with "
@@ -363,6 +371,7 @@ def _open_npz(path: str) -> ArraySource:
         ValueError,
         TypeError,
         EOFError,
+        MemoryError,
         zipfile.BadZipFile,
         zlib.error,
         tf.errors.OpError,
@@ -393,6 +402,21 @@ def _open_npz(path: str) -> ArraySource:
             tuple(str(value) for value in values),
         )
     return ArraySource(images, numbered(pathlib.Path(path).stem, len(images)), labels, class_names)
+
+
+def _check_fits_memory(arrays: np.lib.npyio.NpzFile) -> None:
+    """Looks at what a compressed file would become before it fills the memory.
+
+    Raises:
+        ValueError: If its arrays are larger than the machine's memory.
+    """
+    size = sum(member.file_size for member in arrays.zip.infolist())
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if size > memory:
+        raise ValueError(
+            f"its arrays take {size / 1e9:.0f} GB, and the machine has {memory / 1e9:.0f}: use a "
+            "folder of images"
+        )
 
 
 def _open_digits() -> ArraySource:

@@ -28,7 +28,7 @@ IMAGE, LABEL = "image/encoded", "image/class/label"
 RECORD_OVERHEAD = 16
 
 # train-00000-of-01024, train.tfrecord-00000-of-01024, train-00000-of-01024.tfrecord, x.tfrecord
-_SHARD = re.compile(r"(.*?)(\.tfrecords?)?(?:-(\d+)-of-(\d+))?(\.tfrecords?)?")
+_SHARD = re.compile(r"(.*?)(\.tfrecords?)?(?:-(\d+)-of-(\d+))?(\.tfrecords?)?", re.DOTALL)
 _NO_LABEL = np.iinfo(np.int64).min
 _SCANNED_AT_A_TIME = 256
 # Bytes: most images in one request where the shards are on a network.

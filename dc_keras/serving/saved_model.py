@@ -3,8 +3,12 @@
 Two signatures, both returning `features`, float32 `(n, d)`, through the preprocessing that
 clustering uses:
 
-    serving_default   image_bytes: string (n,), encoded images of any format the training reads
+    serving_default   image_bytes: string (n,), encoded images of any format the training reads;
+                      returns also status: string (n,), empty where the image was read, else why not
     features_uint8    images: uint8 (n, h, w, 3)
+
+An image that cannot be read does no harm to the others of its batch: its features are zeros, which
+JSON can carry, and its status tells.
 """
 
 import pathlib
@@ -12,12 +16,21 @@ import pathlib
 import keras
 import tensorflow as tf
 
-from dc_keras.data.preprocessing import center_crop_batch, preprocess_for_clustering
+from dc_keras.data.preprocessing import (
+    MAX_PIXELS,
+    NO_IMAGE,
+    center_crop_batch,
+    has_known_start,
+    preprocess_for_clustering,
+)
 from dc_keras.errors import InputError
 from dc_keras.files import write_directory_atomically
 from dc_keras.models.deepcluster import feature_model
 from dc_keras.training.run_state import RunDirectory
 from dc_keras.training.train import build_trainer
+
+EMPTY = "no bytes"
+DAMAGED = f"damaged, cut off, of an unusual kind, or of more than {MAX_PIXELS:,} pixels"
 
 
 def export(run_dir: str, out: str) -> pathlib.Path:
@@ -59,17 +72,24 @@ def feature_archive(model: keras.Model, image_size: int) -> keras.export.ExportA
     """
 
     def features(images):
-        return {"features": tf.cast(model(images, training=False), tf.float32)}
+        # TensorFlow's fused convolutions do not take an empty batch: it becomes one of a blank.
+        count = tf.shape(images)[0]
+        images = tf.pad(images, [[0, tf.cast(count == 0, tf.int32)], [0, 0], [0, 0], [0, 0]])
+        return {"features": tf.cast(model(images, training=False), tf.float32)[:count]}
 
     def from_bytes(image_bytes):
         # One image at a time, since their sizes differ; on the CPU, where decoding runs.
         with tf.device("/cpu:0"):
-            images = tf.map_fn(
-                lambda encoded: preprocess_for_clustering(encoded, image_size),
+            images, status = tf.map_fn(
+                lambda encoded: read_if_possible(encoded, image_size),
                 image_bytes,
-                fn_output_signature=tf.TensorSpec([image_size, image_size, 3], tf.uint8),
+                fn_output_signature=(
+                    tf.TensorSpec([image_size, image_size, 3], tf.uint8),
+                    tf.TensorSpec([], tf.string),
+                ),
             )
-        return features(images)
+        was_read = tf.cast(status == b"", tf.float32)[:, tf.newaxis]
+        return {"features": features(images)["features"] * was_read, "status": status}
 
     def from_pixels(images):
         return features(center_crop_batch(images, image_size))
@@ -85,6 +105,34 @@ def feature_archive(model: keras.Model, image_size: int) -> keras.export.ExportA
         [tf.TensorSpec([None, None, None, 3], tf.uint8, name="images")],
     )
     return archive
+
+
+def read_if_possible(encoded: tf.Tensor, image_size: int) -> tf.Tensor:
+    """Prepares an image, or says why that cannot be done.
+
+    Graphs know no exceptions; but a `tf.data.Dataset` can leave out an element that fails. So the
+    image is an element of one, and an answer in its place stands behind it.
+
+    Args:
+        encoded: Scalar string tensor.
+        image_size: Side s of the crop in pixels.
+
+    Returns:
+        uint8 `(s, s, 3)`, black for an image that cannot be read; and a scalar string: empty, or
+        the reason.
+    """
+    image = tf.data.Dataset.from_tensors(encoded).map(
+        lambda encoded: (preprocess_for_clustering(encoded, image_size), "")
+    )
+    blank = tf.zeros([image_size, image_size, 3], tf.uint8)
+    reason = tf.where(
+        tf.strings.length(encoded) == 0,
+        EMPTY,
+        tf.where(has_known_start(encoded), DAMAGED, NO_IMAGE),
+    )
+    instead = tf.data.Dataset.from_tensors((blank, reason))
+    either = image.ignore_errors(log_warning=False).concatenate(instead).take(1)
+    return either.get_single_element()
 
 
 def next_version(out: pathlib.Path) -> pathlib.Path:
