@@ -13,7 +13,7 @@ STAGES := sampling pca kmeans jpeg_to_batch center_crop
 # Keras 3.15 starts at Python 3.11, TensorFlow 2.21 ends at 3.13; Debian has venv in a package apart.
 SUITABLE := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 
-.PHONY: help quickstart test test-slow bench bench-quick lint check-flagfiles bazel lock clean
+.PHONY: help quickstart test test-slow faults bench bench-quick lint check-flagfiles bazel lock clean
 .DELETE_ON_ERROR:
 
 help:  ## This list
@@ -28,6 +28,9 @@ test: $(DEVELOPMENT)  ## Run the tests; ARGS="-k kmeans" goes to pytest
 
 test-slow: $(DEVELOPMENT)  ## Run the tests that `make test` leaves out
 	$(PY) -m pytest -m slow $(ARGS)
+
+faults: $(DEVELOPMENT)  ## Kill and disturb runs in every way; ARGS="--tries=0.1" for fewer tries
+	PYTHONPATH=.:tests $(PY) -m faults $(ARGS)
 
 bench: $(BENCHMARKS)  ## Compare the stages with others; ARGS=--write appends to docs/benchmarks.md
 	for name in $(STAGES); do $(PY) -m benchmarks.$$name $(ARGS) || exit 1; done

@@ -111,6 +111,8 @@ class Tree:
             dotted = path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
             self.modules[dotted] = path
             if not path.startswith("dc_keras/"):
+                # tests/ is on the path of imports, and the folders of its files are under Bazel.
+                self.modules.setdefault(dotted.removeprefix("tests."), path)
                 self.modules.setdefault(dotted.rpartition(".")[2], path)
 
     def name(self, path: str) -> str:
@@ -183,7 +185,7 @@ class Tree:
             attributes |= {"args": [path], "main": RUNNER, "size": "medium"}
         elif path in self.programs:
             attributes["main"] = path
-        elif path.startswith("tests/"):
+        if path.startswith("tests/") and not is_test:
             attributes["testonly"] = True
         if data:
             attributes["data"] = sorted(data, key=_buildifier_order)

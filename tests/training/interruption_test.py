@@ -1,83 +1,30 @@
 """Runs that are stopped from outside, in processes of their own, and go on."""
 
-import json
 import os
-import pathlib
 import signal
 import subprocess
 import sys
-import time
 
-import numpy as np
 import pytest
 
-import textures
 from dc_keras.config import TrainingConfig
 from dc_keras.errors import InputError
 from dc_keras.training.interruption import Interrupted, Interruption
 from dc_keras.training.run_state import RunDirectory
 from dc_keras.training.train import train
-
-REPOSITORY = pathlib.Path(__file__).parent.parent.parent
-FLAGS = (
-    "--image_size=32 --width=0.0625 --num_clusters=6 --pca_dim=16 --epochs=2 --batch_size=4 "
-    "--crop_min_area=0.5 --mode=improved --deterministic --checkpoint_every_steps=7"
-).split()
-STEPS = 100
+from faults import runs
 
 
 @pytest.fixture(scope="module")
 def npz(tmp_path_factory):
-    path = tmp_path_factory.mktemp("data") / "textures.npz"
-    images, labels = textures.textures(STEPS)
-    np.savez(path, images=images, labels=labels)
-    return path
-
-
-def start(npz, run_dir):
-    return subprocess.Popen(
-        [sys.executable, "train.py", *FLAGS, f"--data_dir={npz}", f"--run_dir={run_dir}"],
-        cwd=REPOSITORY,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def wait_for(process, run_dir, pattern):
-    """Waits until a checkpoint of such a name is there."""
-    deadline = time.monotonic() + 240
-    while not list(pathlib.Path(run_dir).glob(f"checkpoints/{pattern}")):
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
-def finished(process):
-    out, err = process.communicate(timeout=300)
-    assert process.returncode == 0, out + err
-    return out
-
-
-def result(run_dir):
-    """All that a run computed, without times."""
-    run = RunDirectory(run_dir)
-    found = {path.name: np.load(path) for path in run.assignments.iterdir()}
-    for path in run.newest_checkpoints()[0].glob("*.npz"):
-        with np.load(path) as arrays:
-            found |= {f"{path.name}/{name}": arrays[name] for name in arrays}
-    for record in run.read_metrics():
-        kept = {n: v for n, v in record.items() if n not in ("seconds", "images_per_second")}
-        found[f"epoch {record['epoch']}"] = np.array(json.dumps(kept, sort_keys=True))
-    found["clusters.csv"] = np.array((run.model / "clusters.csv").read_text())
-    return found
+    return runs.write_images(tmp_path_factory.mktemp("data") / "textures.npz")
 
 
 @pytest.fixture(scope="module")
 def whole(npz, tmp_path_factory):
     run_dir = tmp_path_factory.mktemp("runs") / "whole"
-    finished(start(npz, run_dir))
-    return result(run_dir)
+    runs.ended(runs.start(npz, run_dir), 0)
+    return runs.result(run_dir)
 
 
 @pytest.mark.parametrize(
@@ -93,21 +40,15 @@ def whole(npz, tmp_path_factory):
 def test_a_run_that_is_stopped_ends_as_if_it_had_not_been(
     npz, whole, tmp_path, signal_number, pattern
 ):
-    process = start(npz, tmp_path / "run")
-    wait_for(process, tmp_path / "run", pattern)
+    process = runs.start(npz, tmp_path / "run")
+    runs.wait_for(process, tmp_path / "run" / "checkpoints", pattern)
     process.send_signal(signal_number)
-    _, err = process.communicate(timeout=60)
     if signal_number == signal.SIGKILL:
-        assert process.returncode == -signal.SIGKILL
+        process.communicate()
     else:
-        assert process.returncode == 128 + signal_number
-        assert f"Stopped by {signal_number.name}" in err and "Traceback" not in err
-    out = finished(start(npz, tmp_path / "run"))
+        assert f"Stopped by {signal_number.name}" in runs.ended(process, 128 + signal_number)
+    out = runs.assert_goes_on(npz, tmp_path / "run", whole)
     assert "Going on after " in out and ("step" in pattern) == ("Going on after step" in out)
-    again = result(tmp_path / "run")
-    assert again.keys() == whole.keys()
-    for name, value in whole.items():
-        np.testing.assert_array_equal(again[name], value, err_msg=name)
 
 
 def test_sigusr1_saves_and_a_second_signal_ends_at_once():
@@ -131,7 +72,7 @@ def test_sigusr1_saves_and_a_second_signal_ends_at_once():
         "    interruption.postpone()\n"
         "    for _ in range(2): os.kill(os.getpid(), signal.SIGINT)\n"
     )
-    assert subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY).returncode == 130
+    assert subprocess.run([sys.executable, "-c", code], cwd=runs.REPOSITORY).returncode == 130
 
 
 def test_outside_of_training_steps_a_signal_stops_at_once():

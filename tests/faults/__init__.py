@@ -1,0 +1,1 @@
+"""What a run survives: faults in real processes, by `make faults`."""
