@@ -199,7 +199,8 @@ def _lloyd(
     """Learns centroids from points.
 
     Faiss is asked for one iteration at a time, each starting from the centroids of the one before,
-    which is bit for bit what it does by itself, so that progress can be shown.
+    which is bit for bit what it does by itself, so that progress can be shown. An iteration that
+    changes no centroid is the last: all others would repeat it.
 
     Returns:
         Centroids, float32 `(num_clusters, dim)`, and the mean squared distance to them before each
@@ -220,6 +221,7 @@ def _lloyd(
         mean_square = float(np.einsum("ij,ij->", points, points, dtype=np.float64)) / num_points
     index = flat_index(dim, inner_product=options.spherical)
     objectives = []
+    centroids = np.empty(0, np.float32)
     for _ in tqdm(
         range(options.iterations),
         desc="k-means",
@@ -235,9 +237,10 @@ def _lloyd(
             # Faiss maximises x.c with |c| = 1, and |x - c|^2 = |x|^2 - 2 x.c + 1.
             objective = mean_square - 2 * objective + 1
         objectives.append(objective)
-        if _has_settled(objectives, options.early_stop):
+        before, centroids = centroids, faiss.vector_to_array(clustering.centroids)
+        if np.array_equal(before, centroids) or _has_settled(objectives, options.early_stop):
             break
-    return faiss.vector_to_array(clustering.centroids).reshape(num_clusters, dim), objectives
+    return centroids.reshape(num_clusters, dim), objectives
 
 
 def _has_settled(objectives: list[float], early_stop: float) -> bool:

@@ -267,3 +267,14 @@ def test_nearest_centroids_against_brute_force(rng):
     np.testing.assert_array_equal(assignments, all_distances.argmin(1))
     # Faiss computes |x|^2 - 2xc + |c|^2 in float32.
     np.testing.assert_allclose(distances, all_distances.min(1), atol=1e-3)
+
+
+def test_it_stops_when_nothing_changes_any_more():
+    """Two groups far apart settle at once; the result is that of all iterations in one call."""
+    rng = np.random.default_rng(5)
+    points = np.concatenate([rng.normal(c, 0.1, (200, 8)) for c in (-1, 1)]).astype(np.float32)
+    found = kmeans(points, 2, KMeansOptions(iterations=50), seed=3)
+    assert len(found.objectives) < 10
+    whole = faiss.Kmeans(8, 2, niter=50, seed=3, min_points_per_centroid=1)
+    whole.train(points)
+    np.testing.assert_array_equal(found.centroids, whole.centroids)
