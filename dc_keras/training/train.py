@@ -534,6 +534,8 @@ class SaveCheckpoint(keras.callbacks.Callback):
         return f"step {step} of epoch {epoch + 1}" if step else f"the end of epoch {epoch}"
 
     def _save(self) -> None:
+        # Before the state is taken: a request that comes meanwhile is for the next step.
+        self._interruption.save_requested = False
         check_weights(self.model, self._described_place())
         epoch, step = self.place
         latest = self._recluster.latest
@@ -549,7 +551,6 @@ class SaveCheckpoint(keras.callbacks.Callback):
         )
         self._run.save_checkpoint(self.model, checkpoint, self._keep)
         self._saved_at = time.monotonic()
-        self._interruption.save_requested = False
 
 
 def save_model(

@@ -27,7 +27,7 @@ FAULTS = {
     "SIGUSR1: save and go on": (1, kills.save_on_request),
     "disk full at the start": (1, disks.fill("100k")),
     "disk full in the first epoch": (1, disks.fill("3m")),
-    "disk full later": (2, disks.fill("9m")),
+    "disk full later": (2, disks.fill("6m")),
     "disk read-only": (1, disks.become_read_only),
     "newest checkpoint damaged": (6, damage.damage_newest),
     "all checkpoints damaged": (1, damage.damage_all),
