@@ -1,4 +1,4 @@
-"""A table and plots of trials: mean and spread over seeds."""
+"""Tables and plots of trials: mean and spread over seeds, curves over images, and indicators."""
 
 import pathlib
 from collections.abc import Sequence
@@ -8,8 +8,11 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
+import scipy.stats
 
 _FIGURES = {
+    "probe_best": "probe best layer, %",
+    "knn_best": "k-NN best layer, %",
     "probe_conv5": "probe conv5, %",
     "probe_fc7": "probe fc7, %",
     "knn_conv5": "k-NN conv5, %",
@@ -17,10 +20,20 @@ _FIGURES = {
     "nmi": "NMI(labels)",
     "nmi_previous": "NMI(t, t-1)",
 }
+# What training knows without labels at its end, and what it might foretell.
+INDICATORS = (
+    "views_retrieved",
+    "views_same_cluster",
+    "effective_rank",
+    "nmi_previous",
+    "churn",
+    "normalized_entropy",
+)
+_FORETOLD = ("probe_best", "probe_conv5", "probe_fc7", "knn_fc7")
 
 
 def write_report(trials: Sequence[dict], names: Sequence[str], out: pathlib.Path) -> None:
-    """Writes table.md, features.png and stability.png.
+    """Writes table.md, indicators.md, features.png, stability.png and curves.png.
 
     Args:
         trials: Lines of trials.jsonl.
@@ -29,27 +42,60 @@ def write_report(trials: Sequence[dict], names: Sequence[str], out: pathlib.Path
     """
     by_name = {name: [trial for trial in trials if trial["name"] == name] for name in names}
     by_name = {name: found for name, found in by_name.items() if found}
-    lines = [
-        f"| configuration | {' | '.join(_FIGURES.values())} |",
-        f"|---|{'---:|' * len(_FIGURES)}",
-    ]
+    # Trials of before the harness measured every depth have no best layer.
+    figures = {
+        name: title
+        for name, title in _FIGURES.items()
+        if any(len(values(found, name)) for found in by_name.values())
+    }
+    lines = [f"| configuration | {' | '.join(figures.values())} |"]
+    lines.append(f"|---|{'---:|' * len(figures)}")
     for name, found in by_name.items():
-        cells = [_cell(values(found, figure), figure) for figure in _FIGURES]
+        cells = [_cell(values(found, figure), figure) for figure in figures]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     seeds = max(len(found) for found in by_name.values())
     lines.append(f"\nMean and standard deviation over {seeds} seeds.")
     (out / "table.md").write_text("\n".join(lines) + "\n")
-    _plot(by_name, ["probe_conv5", "probe_fc7", "knn_conv5", "knn_fc7"], out / "features.png")
-    _plot(by_name, ["nmi", "nmi_previous"], out / "stability.png")
+    accuracies = [figure for figure in figures if not figure.startswith("nmi")]
+    _plot(by_name, accuracies, out / "features.png")
+    _plot(
+        by_name, [figure for figure in figures if figure.startswith("nmi")], out / "stability.png"
+    )
+    _plot_curves(by_name, accuracies, out / "curves.png")
+    (out / "indicators.md").write_text(indicator_table(trials))
 
 
 def values(trials: Sequence[dict], figure: str) -> np.ndarray:
     """One figure of some trials; accuracies in percent. Empty where there is none."""
-    if figure == "nmi_previous":
+    if figure in INDICATORS:
         last = [trial["epochs"][-1]["cluster"] for trial in trials if trial["epochs"]]
         return np.array([cluster[figure] for cluster in last if figure in cluster])
     scale = 1 if figure == "nmi" else 100
-    return scale * np.array([trial["figures"][figure] for trial in trials])
+    found = [trial["figures"][figure] for trial in trials if figure in trial["figures"]]
+    return scale * np.array(found)
+
+
+def indicator_table(trials: Sequence[dict]) -> str:
+    """How well each indicator ranks the trained trials as their probes do, as Markdown.
+
+    Args:
+        trials: Of one data set; those that were not trained are left out.
+
+    Returns:
+        A table of Spearman's rank correlations: 1 for the same order, -1 for the reverse one.
+    """
+    lines = [f"| rank correlation with | {' | '.join(_FORETOLD)} | trials |"]
+    lines.append(f"|---|{'---:|' * len(_FORETOLD)}---:|")
+    for indicator in INDICATORS:
+        known = [t for t in trials if t["epochs"] and indicator in t["epochs"][-1]["cluster"]]
+        cells = []
+        for figure in _FORETOLD:
+            both = [t for t in known if figure in t["figures"]]
+            pairs = values(both, indicator), values(both, figure)
+            varied = len(both) > 2 and all(np.ptp(one) > 0 for one in pairs)
+            cells.append(f"{scipy.stats.spearmanr(*pairs).statistic:.2f}" if varied else "-")
+        lines.append(f"| {indicator} | {' | '.join(cells)} | {len(known)} |")
+    return "\n".join(lines) + "\n"
 
 
 def _cell(found: np.ndarray, figure: str) -> str:
@@ -76,6 +122,30 @@ def _plot(by_name: dict[str, list[dict]], figures: Sequence[str], path: pathlib.
         axis.set_title(_FIGURES[figure], fontsize=10)
         axis.set_yticks(places, list(by_name))
         axis.grid(axis="x", alpha=0.4)
+    fig.tight_layout()
+    fig.savefig(path, dpi=110)
+    plt.close(fig)
+
+
+def _plot_curves(
+    by_name: dict[str, list[dict]], figures: Sequence[str], path: pathlib.Path
+) -> None:
+    """One panel a figure: its mean over seeds against the images that were trained on."""
+    columns = min(2, len(figures))
+    rows = -(-len(figures) // columns)
+    fig, axes = plt.subplots(rows, columns, figsize=(9, 2.6 * rows), sharex=True, squeeze=False)
+    for axis, figure in zip(axes.flat, figures, strict=True):
+        for name, found in by_name.items():
+            at = {}
+            for point in (point for trial in found for point in trial.get("curve", [])):
+                at.setdefault(point["images"], []).append(point["figures"].get(figure, np.nan))
+            means = [100 * np.mean(at[images]) for images in sorted(at)]
+            axis.plot(sorted(at), means, "o-", label=name, markersize=3)
+        axis.set_title(_FIGURES[figure], fontsize=10)
+        axis.grid(alpha=0.4)
+    for axis in axes[-1]:
+        axis.set_xlabel("training images seen")
+    axes[0, 0].legend(fontsize=7)
     fig.tight_layout()
     fig.savefig(path, dpi=110)
     plt.close(fig)

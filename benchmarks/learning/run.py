@@ -30,6 +30,7 @@ _TEST = flags.DEFINE_string("test_dir", None, "Labelled images to test on.")
 _IMAGES = flags.DEFINE_integer("images", 50000, "Training images that each trial sees.")
 _SEEDS = flags.DEFINE_list("seeds", ["1", "2", "3"], "Seeds; one trial each.")
 _JOBS = flags.DEFINE_integer("jobs", os.cpu_count(), "Trials at a time, on one thread each.")
+_POINTS = flags.DEFINE_integer("points", 1, "How often to measure a trial, for the curves.")
 _OUT = flags.DEFINE_string("out", None, "Folder for the results.")
 _EXTRA = flags.DEFINE_string("flags", "", "More flags of train.py for every trial.")
 flags.mark_flags_as_required(["data_dir", "test_dir", "out"])
@@ -40,10 +41,11 @@ def run_trial(name: str, changes: Sequence[str], seed: str, epochs: int) -> dict
     run_dir = tempfile.mkdtemp(prefix="trial-")
     settings = [*SMALL, *_EXTRA.value.split(), f"--epochs={epochs}", *changes, f"--seed={seed}"]
     settings += [f"--data_dir={_DATA.value}", f"--run_dir={run_dir}/run"]
+    program = [sys.executable, "-m", "benchmarks.learning.trial"]
     one_thread = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "benchmarks.learning.trial", _TEST.value, *settings],
+            [*program, _TEST.value, str(_POINTS.value), *settings],
             env={**os.environ, **dict.fromkeys(one_thread, "1")},
             capture_output=True,
             text=True,

@@ -1,11 +1,12 @@
 """One trial: a training and what its features are worth at each depth, as one line of JSON.
 
-    python -m benchmarks.learning.trial TEST_DIR TRAIN_FLAGS...
+    python -m benchmarks.learning.trial TEST_DIR POINTS TRAIN_FLAGS...
 
 `benchmarks.learning.run` starts each trial in a process of its own. With --epochs=0 the network
 stays as it started.
 """
 
+import dataclasses
 import json
 import resource
 import sys
@@ -19,6 +20,8 @@ from dc_keras.runtime import load_libraries_quietly
 # What is judged, from the image to what is clustered, and the published pair.
 DEPTHS = ("pool1", "pool2", "pool3", "pool4", "pool5", "fc7")
 LAYERS = ("conv5", *DEPTHS)
+# NMI depends on the number of clusters, so all networks are judged with as many.
+CLUSTERS_TO_JUDGE = 100
 
 
 def best_layer(figures: dict[str, float]) -> str:
@@ -27,40 +30,62 @@ def best_layer(figures: dict[str, float]) -> str:
     return DEPTHS[int(np.argmax(scores))]
 
 
-def main(test_dir: str, flags: list[str]) -> None:
+def main(test_dir: str, points: int, flags: list[str]) -> None:
     """Trains, measures and prints.
 
     Args:
         test_dir: Labelled images to test on.
+        points: How often to measure, at equal distances up to the end of the training.
         flags: Of train.py.
     """
     load_libraries_quietly()
     from dc_keras.data.sources import open_source
     from dc_keras.evaluation.evaluate import Split, measure
+    from dc_keras.training.checkpoints import load_weights
+    from dc_keras.training.run_state import epochs_done
     from dc_keras.training.train import build_trainer, train
 
     untrained = "--epochs=0" in flags
-    config = TrainingConfig.from_arguments([flag for flag in flags if flag != "--epochs=0"])
+    flags = [flag for flag in flags if flag != "--epochs=0"]
+    config = TrainingConfig.from_arguments([*flags, "--keep_checkpoints=100000"])
     config.validate()
+    split = Split(open_source(config.data_dir), open_source(test_dir), "")
+    judged = min(CLUSTERS_TO_JUDGE, len(split.train))
+    judging = dataclasses.replace(config, num_clusters=judged)
+
+    def figures_of(network) -> dict[str, float]:
+        figures = measure(network, split, judging, config.batch_size, LAYERS)
+        best = best_layer(figures)
+        return figures | {
+            "probe_best": figures[f"probe_{best}"],
+            "knn_best": figures[f"knn_{best}"],
+            "best_depth": DEPTHS.index(best),
+        }
+
     started = time.monotonic()
-    records = []
     network = build_trainer(config)
+    records, curve = [], []
     if not untrained:
         run = train(config)
         records = run.read_metrics()
-        run.load_weights(network)
     seconds = time.monotonic() - started
-    split = Split(open_source(config.data_dir), open_source(test_dir), "")
-    figures = measure(network, split, config, config.batch_size, LAYERS)
-    best = best_layer(figures)
-    figures |= {"probe_best": figures[f"probe_{best}"], "knn_best": figures[f"knn_{best}"]}
+    if untrained:
+        curve.append({"images": 0, "figures": figures_of(network)})
+    else:
+        checkpoints = run.newest_checkpoints()[::-1]
+        images = len(split.train) * config.epochs / epochs_done(checkpoints[-1])
+        for point in range(1, points + 1):
+            path = checkpoints[-(-point * len(checkpoints) // points) - 1]
+            load_weights(path, network)
+            seen = round(images * epochs_done(path))
+            curve.append({"images": seen, "figures": figures_of(network)})
     print(
         json.dumps(
             {
                 "seconds": round(seconds, 1),
                 "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
-                "figures": figures,
-                "best_layer": best,
+                "figures": curve[-1]["figures"],
+                "curve": curve,
                 "epochs": records,
             }
         )
@@ -68,4 +93,4 @@ def main(test_dir: str, flags: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2:])
+    main(sys.argv[1], int(sys.argv[2]), sys.argv[3:])

@@ -23,6 +23,7 @@ def trial(name, seed, probe, previous=None):
             "probe_fc7": probe,
             "nmi": 0.125,
         },
+        "curve": [{"images": 1000, "figures": {"probe_fc7": probe}}],
         "epochs": [{"cluster": cluster}] if previous is not None else [],
     }
 
@@ -40,8 +41,23 @@ def test_table_and_plots(tmp_path):
         "| b | 50.0 ± 0.0 | 32.0 ± 2.8 | 50.0 ± 0.0 | 50.0 ± 0.0 | 0.125 ± 0.000 | 0.600 ± 0.141 |"
     )
     assert len(lines) == 6
-    for name in ("features.png", "stability.png"):
+    for name in ("features.png", "stability.png", "curves.png"):
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_indicators_are_ranked_against_probes():
+    pytest.importorskip("matplotlib", reason="pip install -r requirements-benchmarks.txt")
+    from benchmarks.learning.report import indicator_table
+
+    probes, previous = [0.3, 0.2, 0.5, 0.4], [0.6, 0.5, 0.9, 0.7]
+    trials = [
+        trial("a", str(i), *pair) for i, pair in enumerate(zip(probes, previous, strict=True))
+    ]
+    lines = indicator_table([*trials, trial("untrained", "1", 0.9)]).splitlines()
+    (found,) = [line for line in lines if line.startswith("| nmi_previous")]
+    # The probes of conv5 are all alike, so nothing ranks them.
+    assert found == "| nmi_previous | - | - | 1.00 | - | 4 |"
+    assert "| churn | - | - | - | - | 0 |" in lines
 
 
 def test_a_trial_trains_and_measures(tmp_path):
@@ -53,7 +69,7 @@ def test_a_trial_trains_and_measures(tmp_path):
     flags = "--image_size=32 --width=0.0625 --num_clusters=6 --pca_dim=16 --batch_size=16".split()
     flags += ["--epochs=2", f"--data_dir={paths[0]}", f"--run_dir={tmp_path / 'run'}"]
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.learning.trial", str(paths[1]), *flags],
+        [sys.executable, "-m", "benchmarks.learning.trial", str(paths[1]), "2", *flags],
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
@@ -61,4 +77,6 @@ def test_a_trial_trains_and_measures(tmp_path):
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout.splitlines()[-1])
     assert [record["epoch"] for record in result["epochs"]] == [1, 2]
-    assert all(0 <= result["figures"][name] <= 1 for name in ("probe_conv5", "knn_fc7", "nmi"))
+    assert [point["images"] for point in result["curve"]] == [64, 128]
+    assert result["curve"][-1]["figures"] == result["figures"]
+    assert all(0 <= result["figures"][name] <= 1 for name in ("probe_best", "knn_pool1", "nmi"))
