@@ -25,6 +25,7 @@ CLUSTERINGS = ("kmeans", "pic")
 KMEANS_INITS = ("random", "kmeans++")
 SAMPLERS = ("uniform", "sqrt", "natural", "reweight", "released")
 ARCHITECTURES = ("vgg16", "alexnet")
+CACHES = ("auto", "ram", "off")
 ON_COLLAPSE = ("warn", "stop")
 HEADS = ("linear", "cosine")
 HEAD_STARTS = ("redrawn", "matched", "centroids")
@@ -207,6 +208,14 @@ class TrainingConfig(_Config):
         "during the run; others stand in for images that vanish meanwhile.",
     )
 
+    cache: str = _flag(
+        "auto",
+        "Decoded images. auto: held in memory when they take at most a quarter of what is free, "
+        "but not with --deterministic, since crops of JPEGs can differ in a pixel's last bit; ram: "
+        "held in memory; off: read from their files each time.",
+        choices=CACHES,
+    )
+
     # Images.
     image_size: int = _flag(
         224,
@@ -386,6 +395,7 @@ class TrainingConfig(_Config):
         "checkpoint_every_steps",
         "checkpoint_every_minutes",
         "max_bad_fraction",
+        "cache",
         "max_cluster_fraction",
         "on_collapse",
         "epochs",

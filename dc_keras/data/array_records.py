@@ -97,7 +97,7 @@ class ArrayRecordSource(ImageSource):
         return ArrayRecordSource(
             self._readers,
             self._places[keep],
-            *self._described(keep),
+            *self.described(keep),
         )
 
 

@@ -60,10 +60,10 @@ class ImageSource(abc.ABC):
             A source of m images of the same kind, with the same `class_names`.
         """
 
-    def _described(
+    def described(
         self, keep: np.ndarray
     ) -> tuple[list[str], np.ndarray | None, tuple[str, ...] | None]:
-        """Names, labels and class names of some of the images, for `select`."""
+        """Names, labels and class names of some of the images, for another source of them."""
         labels = None if self.labels is None else self.labels[keep]
         return [self.names[i] for i in keep], labels, self.class_names
 

@@ -66,7 +66,7 @@ class FolderSource(ImageSource):
         """The source of some of the files; see `ImageSource.select`."""
         return FolderSource(
             self.root,
-            *self._described(keep),
+            *self.described(keep),
         )
 
 
@@ -103,7 +103,7 @@ class ArraySource(ImageSource):
         """The source of some of the images, copied; see `ImageSource.select`."""
         return ArraySource(
             self.images[keep],
-            *self._described(keep),
+            *self.described(keep),
         )
 
 

@@ -92,7 +92,7 @@ class TFRecordSource(ImageSource):
             paths,
             shards[keep],
             offsets[keep],
-            *self._described(keep),
+            *self.described(keep),
         )
 
 
