@@ -211,8 +211,8 @@ class TrainingConfig(_Config):
     cache: str = _flag(
         "auto",
         "Decoded images. auto: held in memory when they take at most a quarter of what is free, "
-        "but not with --deterministic, since crops of JPEGs can differ in a pixel's last bit; ram: "
-        "held in memory; off: read from their files each time.",
+        "but not with --deterministic, since crops of JPEGs come out a little different at their "
+        "edges; ram: held in memory; off: read from their files each time.",
         choices=CACHES,
     )
 

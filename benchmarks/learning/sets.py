@@ -6,6 +6,11 @@ SMALL = (
     "--batch_size=64 --crop_min_area=0.2"
 ).split()
 
+# What the larger budgets are spent with.
+_SCHEDULED = (
+    "--mode=improved --batch_size=128 --crop_min_area=0.08 --learning_rate_schedule=cosine"
+).split()
+
 SETS = {
     # Each difference from the paper alone, and all of `improved` together.
     "ablation": {
@@ -19,6 +24,14 @@ SETS = {
         "k=20": ["--num_clusters=20"],
         "k=500": ["--num_clusters=500"],
         "improved": ["--mode=improved"],
+    },
+    # How many clusters small data want: from few to one for each image.
+    "clusters": {
+        "random": ["--epochs=0", *_SCHEDULED],
+        "k=100": _SCHEDULED,
+        "k=500": ["--num_clusters=500", *_SCHEDULED],
+        "k=2000": ["--num_clusters=2000", *_SCHEDULED],
+        "k=n": ["--num_clusters=10000", "--kmeans_iterations=1", *_SCHEDULED],
     },
     # Each part of `improved` taken back, and what was left out of it.
     "improved": {
