@@ -187,6 +187,12 @@ def flat_index(dim: int, *, inner_product: bool = False) -> faiss.Index:
     return index
 
 
+def kmeans_devices() -> str:
+    """What Faiss computes on, in words."""
+    gpus = faiss.get_num_gpus()
+    return f"{gpus} GPU(s)" if gpus > 0 else f"{faiss.omp_get_max_threads()} CPU threads"
+
+
 def _lloyd(
     points: np.ndarray,
     num_clusters: int,

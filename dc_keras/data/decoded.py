@@ -78,7 +78,8 @@ def decode_into_memory(
         progress: Whether to show a progress bar.
 
     Returns:
-        The decoded images, or `source` as it is; and a few words about it for the log.
+        The decoded images, or `source` as it is; and a few words about it for the log,
+        none for arrays.
 
     Raises:
         InputError: If mode is "ram" and they do not fit.
@@ -86,7 +87,7 @@ def decode_into_memory(
     Memory: while they are handed over to TensorFlow, twice the decoded images.
     """
     if isinstance(source, ArraySource):
-        return source, "in memory as they come"
+        return source, ""
     if mode == "off":
         return source, "read from their files each time"
     needed, free = _decoded_bytes(source, seed), _free_memory()

@@ -21,7 +21,7 @@ import tensorflow as tf
 from absl import logging
 
 from dc_keras.clustering.features import FeatureExtractor
-from dc_keras.clustering.kmeans import KMeansOptions
+from dc_keras.clustering.kmeans import KMeansOptions, kmeans_devices
 from dc_keras.clustering.pseudo_labels import Clustering
 from dc_keras.config import TrainingConfig, batch_not_divisible
 from dc_keras.data.augmented import augmented_batches
@@ -276,7 +276,8 @@ def open_images(config: TrainingConfig, run: RunDirectory) -> SourceWithStandIns
         source, told = decode_into_memory(
             source, mode, seed=config.seed, progress=sys.stderr.isatty()
         )
-        print(f"Images are {told}")
+        if told:
+            print(f"Images are {told}")
         return source
 
     source = open_source(config.data_dir)
@@ -612,6 +613,8 @@ def describe_run(
     """Says in a few lines what is about to happen."""
     labels = "no labels" if source.labels is None else f"{len(source.class_names)} classes"
     replicas = strategy.num_replicas_in_sync
+    names = (name.rpartition("device:")[2] for name in strategy.extended.worker_devices)
+    devices = ", ".join(name.lstrip("/").upper() for name in names)
     print(
         f"Images:   {len(source):,} from {config.data_dir} ({labels}"
         f"{'' if source.labels is None else ', used for the log alone'})\n"
@@ -622,6 +625,7 @@ def describe_run(
         "dimensions\n"
         f"Training: {schedule.epochs} epochs of {schedule.steps} steps of {config.batch_size} "
         f"images{f' on {replicas} replicas' if replicas > 1 else ''}\n"
+        f"Devices:  network on {devices}; k-means on {kmeans_devices()}\n"
         f"{describe_settings(config)}\n"
         f"Run:      {config.run_dir}",
         flush=True,

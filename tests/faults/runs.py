@@ -49,7 +49,7 @@ def wait_for(process, folder, pattern) -> None:
 
 def ended(process, code) -> str:
     """Waits for a process that must end with a code; returns all that it printed."""
-    out, err = process.communicate(timeout=300)
+    out, err = process.communicate(timeout=1800)
     assert process.returncode == code, f"exit code {process.returncode}:\n{out}{err}"
     assert "Traceback" not in err, err
     return out + err
