@@ -436,6 +436,52 @@ def test_augment_of_a_jpeg_with_subsampled_chroma_differs_at_the_border_only():
     assert np.abs(difference)[:, 2:-2, 2:-2].max() <= 2
 
 
+@pytest.mark.parametrize("subsampling", [0, 2])
+@pytest.mark.parametrize("orientation", [1, 6])
+@pytest.mark.parametrize("size", [(60, 83), (97, 64), (41, 200), (24, 24), (20, 30)])
+def test_the_center_crop_of_a_jpeg_is_that_of_its_pixels(size, orientation, subsampling):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    encoded = encode(Image.fromarray(noise(*size)), "JPEG", exif=exif, subsampling=subsampling)
+    crop = preprocessing.preprocess_for_clustering(tf.constant(encoded), 24)
+    # Colours at the border of what is decoded are not used.
+    np.testing.assert_array_equal(crop, preprocessing.center_crop(pillow(encoded), 24))
+
+
+# One pixel short of each reduction, and at it: a half from 4 times the crop on, and so on.
+@pytest.mark.parametrize("size", [(96, 150), (191, 192), (192, 200), (401, 384), (385, 650)])
+def test_crops_of_jpegs_that_are_reduced_while_decoding(size):
+    def close(crop, exact):
+        difference = np.abs(crop.astype(int) - exact)
+        # 1.4 and 17 were seen; a shift by a pixel of the crop makes 33 on average.
+        assert difference.mean() < 2
+        assert difference.max() <= 25
+
+    # As smooth as photographs are, which this was measured on.
+    image = Image.fromarray(noise(size[0] // 3, size[1] // 3)).resize(size[::-1], Image.BICUBIC)
+    encoded = encode(image, "JPEG", quality=95, subsampling=0)
+    crop = preprocessing.preprocess_for_clustering(tf.constant(encoded), 24)
+    close(crop.numpy(), preprocessing.center_crop(pillow(encoded), 24).numpy())
+    for seed, crop in zip(SEEDS, augmented(encoded), strict=True):
+        close(crop, expected_crop(pillow(encoded), seed))
+
+
+def test_resizing_is_tensorflows_antialiased_one():
+    images = np.stack([noise(61, 83, seed) for seed in range(2)])
+    scale, shift = [0.5, 0.9], [-1.3, -20.7]
+    expected = tf.raw_ops.ScaleAndTranslate(
+        images=images,
+        size=[24, 24],
+        scale=scale,
+        translation=shift,
+        kernel_type="triangle",
+        antialias=True,
+    )
+    resized = preprocessing._resize(images, 24, tf.constant(scale), tf.constant(shift))
+    # Both round to a half where the sum of the weights is not exactly 1.
+    np.testing.assert_allclose(resized, expected, atol=0.501)
+
+
 def test_flips_mirror_half_of_the_crops():
     pixels = noise(40, 40)
     flipped = 0
