@@ -9,7 +9,8 @@ PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check
 RUNTIME := $(VENV)/.installed
 DEVELOPMENT := $(VENV)/.installed-dev
 BENCHMARKS := $(VENV)/.installed-benchmarks
-STAGES := sampling pca kmeans jpeg_to_batch center_crop
+STAGES := sampling kmeans jpeg_to_batch center_crop train_step extraction growth start_up epoch \
+  clustering_memory pca
 # Keras 3.15 starts at Python 3.11, TensorFlow 2.21 ends at 3.13; Debian has venv in a package apart.
 SUITABLE := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 
@@ -32,7 +33,7 @@ test-slow: $(DEVELOPMENT)  ## Run the tests that `make test` leaves out
 faults: $(DEVELOPMENT)  ## Kill and disturb runs in every way; ARGS="--tries=0.1" for fewer tries
 	PYTHONPATH=.:tests $(PY) -m faults $(ARGS)
 
-bench: $(BENCHMARKS)  ## Compare the stages with others; ARGS=--write appends to docs/benchmarks.md
+bench: $(BENCHMARKS)  ## Compare the stages with others; ARGS=--write puts rows into docs/benchmarks.md
 	for name in $(STAGES); do $(PY) -m benchmarks.$$name $(ARGS) || exit 1; done
 
 bench-quick: $(BENCHMARKS)  ## The same at small sizes: shows that it works
@@ -86,7 +87,7 @@ $(DEVELOPMENT): requirements-dev.txt $(RUNTIME)
 	@$(PIP_INSTALL) -r requirements-dev.txt
 	@touch $@
 
-$(BENCHMARKS): requirements-torch.txt $(DEVELOPMENT)
-	@echo "Installing PyTorch for the comparisons"
-	@$(PIP_INSTALL) -r requirements-torch.txt
+$(BENCHMARKS): requirements-torch.txt requirements-benchmarks.txt $(DEVELOPMENT)
+	@echo "Installing PyTorch and Matplotlib for the comparisons"
+	@$(PIP_INSTALL) -r requirements-torch.txt -r requirements-benchmarks.txt
 	@touch $@

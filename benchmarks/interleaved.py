@@ -6,6 +6,7 @@ medians, and its spread is that of the turns' own ratios.
 
 import argparse
 import datetime
+import functools
 import importlib.metadata
 import os
 import pathlib
@@ -15,23 +16,26 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from dc_keras.files import write_atomically
+
 RESULTS = pathlib.Path(__file__).parent.parent / "docs" / "benchmarks.md"
 # Runnable processes a minute before the start, above which others were using the machine.
 _QUIET_LOAD = 0.5
 
 
-def arguments(description: str) -> argparse.Namespace:
+def arguments(description: str, turns: int = 3) -> argparse.Namespace:
     """Reads --quick, --write and --turns.
 
     Args:
         description: The benchmark's docstring.
+        turns: How often each contender runs, unless told otherwise.
     """
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--quick", action="store_true", help="small sizes: shows that it works")
-    parser.add_argument("--write", action="store_true", help=f"append rows to {RESULTS.name}")
-    parser.add_argument("--turns", type=int, default=3, help="how often each contender runs")
+    parser.add_argument("--write", action="store_true", help=f"write rows to {RESULTS.name}")
+    parser.add_argument("--turns", type=int, default=turns, help="how often each contender runs")
     found = parser.parse_args()
     found.shared = os.getloadavg()[0] > _QUIET_LOAD
     if found.turns < 1:
@@ -41,22 +45,46 @@ def arguments(description: str) -> argparse.Namespace:
     return found
 
 
-def rates(contenders: Mapping[str, Callable[[], int]], turns: int) -> dict[str, np.ndarray]:
+def rates(
+    contenders: Mapping[str, Callable[[], float]], turns: int, *, seconds: float = 0.0
+) -> dict[str, np.ndarray]:
     """Runs all contenders turn by turn.
 
     Args:
         contenders: Functions that do some work and return how many items it was.
         turns: How often.
+        seconds: In its turn a contender does its work again until so much time has passed.
 
     Returns:
         Items a second of each, float64 `(turns,)`.
     """
+
+    def rate(work: Callable[[], float]) -> float:
+        started = time.perf_counter()
+        items = work()
+        while (passed := time.perf_counter() - started) < seconds:
+            items += work()
+        return items / passed
+
+    return in_turn(
+        {name: functools.partial(rate, work) for name, work in contenders.items()}, turns
+    )
+
+
+def in_turn(contenders: Mapping[str, Callable[[], float]], turns: int) -> dict[str, np.ndarray]:
+    """Asks all contenders for a figure, turn by turn.
+
+    Args:
+        contenders: Functions that measure something of themselves.
+        turns: How often.
+
+    Returns:
+        The figures of each, float64 `(turns,)`.
+    """
     found = {name: [] for name in contenders}
     for _ in range(turns):
-        for name, work in contenders.items():
-            started = time.perf_counter()
-            items = work()
-            found[name].append(items / (time.perf_counter() - started))
+        for name, measure in contenders.items():
+            found[name].append(measure())
     return {name: np.array(values) for name, values in found.items()}
 
 
@@ -76,7 +104,7 @@ def report(
     packages: Sequence[str],
     note: str = "",
 ) -> None:
-    """Prints a row for each other contender, and appends them with --write.
+    """Prints a row for each other contender; with --write they replace those of before.
 
     Args:
         options: What `arguments` returned.
@@ -87,25 +115,55 @@ def report(
         packages: Distributions whose versions matter.
         note: What else was found.
     """
-    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages)
-    machine = f"{_cpu()}, {os.cpu_count()} cores{', machine shared' if options.shared else ''}"
-    rows = []
-    for name in measured.keys() - {"ours"}:
+    for name in sorted(measured.keys() - {"ours"}):
         middle, low, high = ratio(measured["ours"], measured[name])
-        rates_of_both = f"{_short(measured['ours'])} : {_short(measured[name])} {unit}"
         verdict = "-"
         if name in goals:
             verdict = f"{goals[name]:g}: {'reached' if middle >= goals[name] else 'missed'}"
-        rows.append(
-            f"| {what} | {name} | {rates_of_both} | {middle:.3g} ({low:.3g} to {high:.3g}) "
-            f"| {verdict} | {note or '-'} | {datetime.date.today()}, {machine}; "
-            f"{versions} |"
+        report_row(
+            options,
+            what,
+            name,
+            f"{_short(measured['ours'])} : {_short(measured[name])} {unit}",
+            f"{middle:.3g} ({low:.3g} to {high:.3g})",
+            verdict,
+            note,
+            packages,
         )
-    for row in sorted(rows):
-        print(row)
+
+
+def report_row(
+    options: argparse.Namespace,
+    what: str,
+    against: str,
+    figures: str,
+    compared: str,
+    verdict: str,
+    note: str,
+    packages: Sequence[str],
+) -> None:
+    """Prints one row; with --write it replaces the row of the same stage and contender.
+
+    Args:
+        options: What `arguments` returned.
+        what: The stage and its sizes.
+        against: The other contender.
+        figures: Of both.
+        compared: Their ratio and its spread.
+        verdict: The goal, and whether it was reached.
+        note: What else was found.
+        packages: Distributions whose versions matter.
+    """
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages)
+    machine = f"{_cpu()}, {os.cpu_count()} cores{', machine shared' if options.shared else ''}"
+    cells = [what, against, figures, compared, verdict, note or "-"]
+    row = f"| {' | '.join(cells)} | {datetime.date.today()}, {machine}; {versions} |"
+    print(row, flush=True)
     if options.write:
-        with RESULTS.open("a") as file:
-            file.write("".join(f"{row}\n" for row in sorted(rows)))
+        lines = RESULTS.read_text().splitlines() if RESULTS.exists() else []
+        kept = [line for line in lines if not line.startswith(f"| {what} | {against} |")]
+        with write_atomically(RESULTS) as file:
+            file.writelines(f"{line}\n" for line in [*kept, row])
 
 
 def _short(values: np.ndarray) -> str:

@@ -17,7 +17,7 @@ from absl import flags
 
 from dc_keras.errors import InputError
 from dc_keras.files import write_atomically
-from dc_keras.runtime import STRATEGIES
+from dc_keras.runtime import PRECISIONS, STRATEGIES
 
 BASELINES = ("random", "supervised")
 FC_INITS = ("published", "scaled")
@@ -375,6 +375,13 @@ class TrainingConfig(_Config):
         False,
         "Let TensorFlow compute in a fixed order, so that a run repeats bit for bit on the same "
         "machine. Slower.",
+    )
+    precision: str = _flag(
+        "float32",
+        "What the network computes in. mixed_bfloat16: about half the time on processors and GPUs "
+        "with bfloat16 units; mixed_float16: for older GPUs, with a loss scale that finds itself. "
+        "Weights, logits, loss and clustering are float32 in all of them.",
+        choices=PRECISIONS,
     )
     strategy: str = _flag(
         "auto",

@@ -15,6 +15,7 @@ import numpy as np
 from dc_keras.errors import InputError
 
 STRATEGIES = ("auto", "one", "mirrored")
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
 
 def derive_seed(seed: int, purpose: str, *keys: int) -> int:
@@ -108,6 +109,25 @@ def make_deterministic() -> None:
     import tensorflow as tf
 
     tf.config.experimental.enable_op_determinism()
+
+
+@contextlib.contextmanager
+def precision_of_layers(name: str) -> Iterator[None]:
+    """Has layers that are made in this context compute in a precision.
+
+    Weights are float32 whatever the precision.
+
+    Args:
+        name: One of `PRECISIONS`, or another of Keras's dtype policies.
+    """
+    import keras
+
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 def make_strategy(name: str = "auto", virtual_devices: int = 0):

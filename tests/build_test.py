@@ -185,7 +185,8 @@ class Tree:
             attributes |= {"args": [path], "main": RUNNER, "size": "medium"}
         elif path in self.programs:
             attributes["main"] = path
-        if path.startswith("tests/") and not is_test:
+        # What is for tests alone may be used by what is for benchmarks alone, by nothing else.
+        if path.startswith(("tests/", "benchmarks/")) and not is_test:
             attributes["testonly"] = True
         if data:
             attributes["data"] = sorted(data, key=_buildifier_order)

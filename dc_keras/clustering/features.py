@@ -41,7 +41,10 @@ class FeatureExtractor:
             blank = tf.cast(count == 0, tf.int32)
             images = tf.pad(images, [[0, blank], [0, 0], [0, 0], [0, 0]])
             outputs = self._model(images, training=False)
-            return tf.nest.map_structure(lambda output: output[:count], outputs)
+            # Clustering is done in float32 whatever the network computes in.
+            return tf.nest.map_structure(
+                lambda output: tf.cast(output[:count], tf.float32), outputs
+            )
 
         def compute(images):
             return self._strategy.run(on_replica, args=(images,))
@@ -50,7 +53,7 @@ class FeatureExtractor:
 
     def _gather(self, replicas) -> np.ndarray:
         parts = self._strategy.experimental_local_results(replicas)
-        return np.concatenate([part.numpy() for part in parts]).astype(np.float32, copy=False)
+        return np.concatenate([part.numpy() for part in parts])
 
     def __call__(self, dataset: tf.data.Dataset) -> Iterator[np.ndarray]:
         """Yields the features of each batch of the dataset.

@@ -64,6 +64,12 @@ class DeepCluster(keras.Model):
             optimizer: For everything but the head; keeps its state over all epochs.
             head_optimizer: For the head; starts anew with every clustering.
         """
+        if self.compute_dtype == "float16":
+            # Small gradients would vanish. Names make the paths of their variables differ.
+            optimizer, head_optimizer = (
+                keras.optimizers.LossScaleOptimizer(one, name=f"{one.name}_loss_scale")
+                for one in (optimizer, head_optimizer)
+            )
         # XLA is 4-6 times slower on CPUs, and Keras refuses it under a distribution strategy.
         super().compile(optimizer=optimizer, jit_compile=False)
         self.head_optimizer = head_optimizer
@@ -109,11 +115,16 @@ class DeepCluster(keras.Model):
             )
             if weights is not None:
                 losses *= weights
-            loss = tf.reduce_mean(losses) / replicas
+            loss = self.optimizer.scale_loss(tf.reduce_mean(losses) / replicas)
         gradients = tape.gradient(loss, backbone_variables + head_variables)
         split = len(backbone_variables)
-        self.optimizer.apply(gradients[:split], backbone_variables)
-        self.head_optimizer.apply(gradients[split:], head_variables)
+        gradients, head_gradients = gradients[:split], gradients[split:]
+        if isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer):
+            # Each optimizer finds a scale of its own, and divides by that.
+            ratio = self.head_optimizer.dynamic_scale / self.optimizer.dynamic_scale
+            head_gradients = [gradient * ratio for gradient in head_gradients]
+        self.optimizer.apply(gradients, backbone_variables)
+        self.head_optimizer.apply(head_gradients, head_variables)
 
         predictions = tf.argmax(logits, axis=-1, output_type=labels.dtype)
         self.loss_mean.update_state(losses)
@@ -165,7 +176,8 @@ class DeepCluster(keras.Model):
         self.head.kernel.assign(kernel.astype("float32"))
         if self.head.use_bias:
             self.head.bias.assign(bias.astype("float32"))
-        optimizer = self.head_optimizer
+        # A loss scale goes on as well.
+        optimizer = getattr(self.head_optimizer, "inner_optimizer", self.head_optimizer)
         # Its count of steps goes on, since the learning rate may follow it.
         kept = (optimizer.iterations, optimizer.learning_rate)
         for variable in optimizer.variables:

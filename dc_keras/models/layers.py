@@ -7,7 +7,7 @@ layers from N(0, 0.01), batch norm with PyTorch's momentum and epsilon.
 import keras
 import tensorflow as tf
 
-from dc_keras.models.sobel import normalize, sobel
+from dc_keras.models.sobel import full_precision, normalize, sobel
 from dc_keras.runtime import derive_seed
 
 # Units of fc6 and fc7, and the standard deviation that all fully connected layers start with.
@@ -214,6 +214,14 @@ def classifier(
     x = dense(x, units, "fc7", FULLY_CONNECTED)
     kernel = initializer(x, "head", FULLY_CONNECTED)
     if temperature is not None:
-        return CosineHead(num_clusters, temperature, kernel_initializer=kernel, name="head")(x)
+        return CosineHead(
+            num_clusters,
+            temperature,
+            kernel_initializer=kernel,
+            dtype=full_precision(),
+            name="head",
+        )(x)
     x = keras.layers.ReLU(name="relu7")(x)
-    return keras.layers.Dense(num_clusters, kernel_initializer=kernel, name="head")(x)
+    return keras.layers.Dense(
+        num_clusters, kernel_initializer=kernel, dtype=full_precision(), name="head"
+    )(x)

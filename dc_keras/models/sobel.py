@@ -21,11 +21,22 @@ SOBEL = np.array(
 )
 
 
+def full_precision() -> str:
+    """The type of weights, for layers that compute in it whatever the others compute in.
+
+    Differences of pixels lose most of their digits in 16 bits, as do logits, which the loss
+    subtracts.
+    """
+    return keras.config.dtype_policy().variable_dtype
+
+
 def normalize() -> keras.layers.Layer:
     """Makes the layer from uint8 pixels `(n, h, w, 3)` to normalised float pixels."""
     scale = [1.0 / (255.0 * std) for std in PIXEL_STD]
     offset = [-mean / std for mean, std in zip(PIXEL_MEAN, PIXEL_STD, strict=True)]
-    return keras.layers.Rescaling(scale=scale, offset=offset, name="normalize")
+    return keras.layers.Rescaling(
+        scale=scale, offset=offset, dtype=full_precision(), name="normalize"
+    )
 
 
 @keras.saving.register_keras_serializable(package="dc_keras")
@@ -52,7 +63,11 @@ def sobel_gradients(pixels):
 def sobel() -> keras.layers.Layer:
     """Makes the Sobel front-end: a Lambda over a named function, so that files load safely."""
     return keras.layers.Lambda(
-        sobel_gradients, output_shape=sobel_output_shape, name="sobel", trainable=False
+        sobel_gradients,
+        output_shape=sobel_output_shape,
+        dtype=full_precision(),
+        name="sobel",
+        trainable=False,
     )
 
 

@@ -11,6 +11,7 @@ An image that cannot be read does no harm to the others of its batch: its featur
 JSON can carry, and its status tells.
 """
 
+import dataclasses
 import pathlib
 
 import keras
@@ -47,7 +48,8 @@ def export(run_dir: str, out: str) -> pathlib.Path:
         InputError: If there is no run, it has no checkpoint, or `out` is a file.
     """
     run = RunDirectory(run_dir)
-    settings = run.config()
+    # Wherever it is served, float32 runs.
+    settings = dataclasses.replace(run.config(), precision="float32")
     if pathlib.Path(out).exists() and not pathlib.Path(out).is_dir():
         raise InputError(f"The output is a file. Received: --out={out}. Expected a folder.")
     network = build_trainer(settings)

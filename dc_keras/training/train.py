@@ -47,6 +47,7 @@ from dc_keras.runtime import (
     make_deterministic,
     make_strategy,
     numpy_rng,
+    precision_of_layers,
 )
 from dc_keras.training.checkpoints import (
     Checkpoint,
@@ -383,19 +384,20 @@ def build_trainer(
     Returns:
         The trainer, with initial weights that depend on the seed alone.
     """
-    network = build_network(
-        config.arch,
-        config.image_size,
-        num_outputs or config.num_clusters,
-        width=config.width,
-        use_sobel=config.sobel,
-        dropout=config.dropout,
-        scaled_fc_init=config.fc_init == "scaled",
-        fc_norm=config.fc_norm,
-        temperature=config.temperature if config.head == "cosine" else None,
-        seed=config.seed,
-    )
-    model = DeepCluster(network.input, network.output)
+    with precision_of_layers(config.precision):
+        network = build_network(
+            config.arch,
+            config.image_size,
+            num_outputs or config.num_clusters,
+            width=config.width,
+            use_sobel=config.sobel,
+            dropout=config.dropout,
+            scaled_fc_init=config.fc_init == "scaled",
+            fc_norm=config.fc_norm,
+            temperature=config.temperature if config.head == "cosine" else None,
+            seed=config.seed,
+        )
+        model = DeepCluster(network.input, network.output)
     learning_rate = config.learning_rate
     if schedule is not None and config.learning_rate_schedule == "cosine":
         learning_rate = keras.optimizers.schedules.CosineDecay(

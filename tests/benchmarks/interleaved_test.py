@@ -24,6 +24,14 @@ def test_contenders_take_turns():
     assert all((values > 0).all() for values in found.values())
 
 
+def test_a_turn_lasts_so_long_at_least():
+    calls = []
+    found = interleaved.rates({"ours": lambda: calls.append(0) or 2}, 1, seconds=0.05)
+    assert len(calls) > 1
+    # Two items a call, over 0.05 s and what the last one took beyond.
+    assert found["ours"][0] == pytest.approx(2 * len(calls) / 0.05, rel=0.5)
+
+
 def test_the_ratio_is_that_of_medians_with_the_turns_extremes():
     ours, other = np.array([10.0, 40.0, 30.0]), np.array([5.0, 10.0, 20.0])
     assert interleaved.ratio(ours, other) == (3.0, 1.5, 4.0)
@@ -34,6 +42,9 @@ def test_rows_tell_what_was_reached_and_where(tmp_path, monkeypatch, capsys, sha
     monkeypatch.setattr(interleaved, "RESULTS", tmp_path / "benchmarks.md")
     measured = {"ours": np.full(2, 300.0), "a": np.full(2, 100.0), "b": np.full(2, 100.0)}
     measured["c"] = np.full(2, 600.0)
+    # Rows that are written again replace their own kind alone.
+    others = "| a stage | z | kept |\n| another stage | a | kept |\n"
+    (tmp_path / "benchmarks.md").write_text(f"| a stage | b | superseded |\n{others}")
     for write in (False, True):
         interleaved.report(
             argparse.Namespace(shared=shared, write=write),
@@ -44,7 +55,9 @@ def test_rows_tell_what_was_reached_and_where(tmp_path, monkeypatch, capsys, sha
             packages=["numpy"],
         )
     printed = capsys.readouterr().out.splitlines()
-    assert printed[:3] == printed[3:] == (tmp_path / "benchmarks.md").read_text().splitlines()
+    assert printed[:3] == printed[3:]
+    written = (tmp_path / "benchmarks.md").read_text().splitlines()
+    assert written == [*others.splitlines(), *printed[:3]]
     assert "| a stage | a | 300 : 100 images/s | 3 (3 to 3) | 3: reached | - |" in printed[0]
     assert "| 3.1: missed |" in printed[1]
     assert "| c | 300 : 600 images/s | 0.5 (0.5 to 0.5) | - | - |" in printed[2]

@@ -7,14 +7,25 @@ import tensorflow as tf
 
 from dc_keras.models.deepcluster import CoupledSGD, DeepCluster, feature_model
 from dc_keras.models.vgg import build_vgg16
-from dc_keras.runtime import make_strategy
+from dc_keras.runtime import make_strategy, precision_of_layers
 
 SIZE, CLUSTERS = 32, 5
 
 
-def build(momentum=0.9, dropout=0.0, learning_rate=0.05, l2=1e-3, batch_norm=True):
-    network = build_vgg16(SIZE, CLUSTERS, width=0.0625, dropout=dropout, scaled_fc_init=True)
-    model = DeepCluster(network.input, network.output)
+def build(
+    momentum=0.9,
+    dropout=0.0,
+    learning_rate=0.05,
+    l2=1e-3,
+    batch_norm=True,
+    precision="float32",
+    **options,
+):
+    with precision_of_layers(precision):
+        network = build_vgg16(
+            SIZE, CLUSTERS, width=0.0625, dropout=dropout, scaled_fc_init=True, **options
+        )
+        model = DeepCluster(network.input, network.output)
     for layer in model.layers:
         if not batch_norm and layer.name.startswith("bn"):
             layer.trainable = False  # frozen: uses its running statistics
@@ -100,8 +111,11 @@ def test_every_weight_learns_but_the_front_end(batches):
     assert len(model.trainable_variables) == 13 * 4 + 3 * 2
 
 
-@pytest.mark.parametrize("weighted", [False, True])
-def test_two_replicas_equal_one_device(batches, two_devices, weighted):
+@pytest.mark.parametrize(
+    ("weighted", "precision", "tolerance"),
+    [(False, "float32", 1e-5), (True, "float32", 1e-5), (False, "mixed_float16", 5e-3)],
+)
+def test_two_replicas_equal_one_device(batches, two_devices, weighted, precision, tolerance):
     """Same weights after several steps, without dropout.
 
     Batch norm is frozen here, because replicas normalise over their own images, as published.
@@ -112,16 +126,84 @@ def test_two_replicas_equal_one_device(batches, two_devices, weighted):
     weights = []
     for name in ("one", "mirrored"):
         with make_strategy(name, 2).scope():
-            model = build(batch_norm=False, learning_rate=0.01)
+            model = build(batch_norm=False, learning_rate=0.01, precision=precision)
         dataset = tf.data.Dataset.from_tensor_slices(data).repeat(2)
         options = tf.data.Options()
         options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
         history = model.fit(dataset.with_options(options), shuffle=False, verbose=0)
         weights.append([history.history["loss"][0], *(w.numpy() for w in model.weights)])
     for one, mirrored in zip(*weights, strict=True):
-        np.testing.assert_allclose(one, mirrored, atol=1e-5)
+        np.testing.assert_allclose(one, mirrored, atol=tolerance)
     start = build(batch_norm=False).get_layer("fc7").get_weights()[0]
     assert np.abs(start - weights[0][-4]).max() > 1e-4, "the weights did not move"
+
+
+def changes(precision, batches, before=lambda model: None, **options):
+    """What one step changes in the weights of the head and of the backbone."""
+    images, labels = batches
+    model = build(precision=precision, **options)
+    start = [weight.numpy() for weight in model.trainable_variables]
+    before(model)
+    logs = model.train_step((tf.constant(images[0]), tf.constant(labels[0])))
+    change = [
+        (now.numpy() - was).ravel()
+        for was, now in zip(start, model.trainable_variables, strict=True)
+    ]
+    heads = len(model.head.trainable_variables)
+    return model, float(logs["loss"]), np.concatenate(change[:-heads]), change[-heads]
+
+
+@pytest.mark.parametrize("options", [{}, {"fc_norm": True, "temperature": 0.1}])
+@pytest.mark.parametrize(
+    ("precision", "cosine"), [("mixed_bfloat16", 0.6), ("mixed_float16", 0.95)]
+)
+def test_a_step_in_mixed_precision(batches, precision, cosine, options):
+    """Nearly the step of float32.
+
+    Types have 8 and 11 significant bits over 13 layers, and where they decide otherwise whether a
+    ReLU passes its value, whole gradients differ.
+    """
+
+    def scale(model):
+        if precision == "mixed_float16":  # the first one, 2**15, is made to be found too large
+            model.optimizer.dynamic_scale.assign(2.0**7)
+
+    _, wanted_loss, *wanted = changes("float32", batches, **options)
+    model, loss, *got = changes(precision, batches, scale, **options)
+    assert {layer.compute_dtype for layer in model.layers} == {precision[6:], "float32"}
+    assert {weight.dtype for weight in model.trainable_variables} == {"float32"}
+    assert model.get_layer("conv1_1").compute_dtype == precision[6:]
+    assert model.get_layer("sobel").compute_dtype == "float32"
+    assert model(batches[0][0], training=False).dtype == tf.float32
+    assert loss == pytest.approx(wanted_loss, rel=0.1)
+    for now, want in zip(got, wanted, strict=True):
+        lengths = np.linalg.norm(now) * np.linalg.norm(want)
+        assert np.sum(now * want) > cosine * lengths
+    # The context is left as it was entered.
+    assert keras.config.dtype_policy().name == "float32"
+
+
+def test_each_optimizer_has_its_own_loss_scale(batches):
+    def scale_head(model):
+        model.head_optimizer.dynamic_scale.assign(4.0)
+
+    _, _, backbone, head = changes("mixed_float16", batches)
+    _, _, same_backbone, same_head = changes("mixed_float16", batches, scale_head)
+    np.testing.assert_array_equal(backbone, same_backbone)
+    # Scales are powers of 2, so nothing is rounded.
+    np.testing.assert_array_equal(head, same_head)
+
+
+def test_a_step_that_overflows_is_left_out_and_scaled_down(batches):
+    def scale(model):
+        model.optimizer.dynamic_scale.assign(2.0**100)
+
+    model, _, backbone, head = changes("mixed_float16", batches, scale)
+    assert not backbone.any()
+    assert head.any() and np.isfinite(head).all()
+    assert model.optimizer.dynamic_scale.numpy() == 2.0**99
+    model.redraw_head(seed=1, turn=0)
+    assert model.head_optimizer.dynamic_scale.numpy() == 2.0**15
 
 
 def test_weights_multiply_the_losses_of_images(batches, rng):

@@ -7,12 +7,15 @@ import time
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 import textures
 from dc_keras.config import EvaluationConfig, TrainingConfig
 from dc_keras.errors import DegenerateDataError, InputError
 from dc_keras.evaluation.evaluate import evaluate
+from dc_keras.models.deepcluster import feature_model, load_network
+from dc_keras.serving.saved_model import export
 from dc_keras.training.recluster import cluster_images
 from dc_keras.training.run_state import RunDirectory
 from dc_keras.training.train import train
@@ -110,6 +113,32 @@ def test_a_run_goes_on_where_it_was_stopped(tmp_path, npz):
         assert a["epoch"] == b["epoch"]
         assert a["loss"] == pytest.approx(b["loss"], abs=1e-4)
         assert a["cluster"] == pytest.approx(b["cluster"], abs=1e-4)
+
+
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+def test_a_run_in_mixed_precision(tmp_path, npz, precision):
+    """It goes on with the same bits, and ends in files that take and give what others do."""
+    flags = [f"--precision={precision}", "--deterministic"]
+    whole = train(tiny(npz, tmp_path / "whole", *flags))
+    train(tiny(npz, tmp_path / "parts", *flags, "--epochs=1"))
+    parts = train(tiny(npz, tmp_path / "parts", *flags))
+    last = "checkpoints/epoch-0002/SHA256SUMS"
+    sums = [
+        [line for line in (run.path / last).read_text().splitlines() if "state.json" not in line]
+        for run in (whole, parts)
+    ]
+    assert sums[0] == sums[1]
+
+    network = load_network(whole.model / "network.keras")
+    with np.load(npz) as arrays:
+        images = arrays["images"]
+    assert network(images, training=False).dtype == "float32"
+    exported = tf.saved_model.load(export(whole.path, str(tmp_path / "exported")))
+    features = exported.signatures["features_uint8"](images=tf.constant(images))["features"]
+    own = feature_model(network, "fc7")(images, training=False)
+    assert own.dtype == precision[6:] and features.dtype == tf.float32
+    difference = np.abs(features - np.asarray(own, "float32")).max()
+    assert 0 < difference < 0.05 * np.abs(features).max()  # 8 significant bits over 15 layers
 
 
 def test_warm_starts_and_weights_go_on_where_they_were_stopped(tmp_path, npz, monkeypatch):

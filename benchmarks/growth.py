@@ -1,0 +1,133 @@
+"""How the time of each stage grows with the number of images and of clusters.
+
+    python -m benchmarks.growth
+
+1,000 to 100,000 images and 10 to 10,000 clusters. The exponent is the slope of log time over log n,
+fitted to n = 10,000 and more, where fixed costs no longer flatten it. Draws docs/images/growth.png
+with --write. Needs Matplotlib: pip install -r requirements-benchmarks.txt
+"""
+
+import pathlib
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from benchmarks.interleaved import RESULTS, arguments, report_row
+from dc_keras.runtime import load_libraries_quietly
+
+SIDE, FEATURES, DIMENSIONS, ITERATIONS, BATCH = 32, 1024, 64, 5, 256
+FITTED_FROM = 10_000
+GOAL = 1.05
+
+
+def main() -> None:
+    """Measures, draws and prints."""
+    options = arguments(__doc__, turns=2)
+    load_libraries_quietly()
+    sizes = [1000, 2000] if options.quick else [1000, 3000, 10_000, 30_000, 100_000]
+    clusters = [10, 100] if options.quick else [10, 100, 1000, 10_000]
+    rng = np.random.default_rng(0)
+    times: dict[str, dict[int, float]] = {}
+    for n in sizes:
+        features = rng.standard_normal((n, FEATURES), np.float32)
+        images = rng.integers(0, 256, (n, SIDE, SIDE, 3), np.uint8)
+        for name, work in stages(features, images, [k for k in clusters if 10 * k <= n]).items():
+            times.setdefault(name, {})[n] = min(seconds(work) for _ in range(options.turns))
+    for name, found in times.items():
+        fitted = {n: s for n, s in found.items() if n >= min(FITTED_FROM, sizes[-2])}
+        if len(fitted) < 2:
+            continue
+        exponent = np.polyfit(np.log(list(fitted)), np.log(list(fitted.values())), 1)[0]
+        report_row(
+            options,
+            f"growth in n: {name}",
+            "n",
+            ", ".join(f"{n:,}: {s:.3g} s" for n, s in found.items()),
+            f"exponent {exponent:.2f}",
+            f"{GOAL}: {'reached' if exponent <= GOAL else 'missed'}",
+            "",
+            ["tensorflow", "faiss-cpu", "numpy"],
+        )
+    if options.write:
+        draw(times, RESULTS.parent / "images" / "growth.png")
+
+
+def stages(
+    features: np.ndarray, images: np.ndarray, clusters: list[int]
+) -> dict[str, Callable[[], None]]:
+    """The stages of the loop, as functions that do one after the other on the same images."""
+    from dc_keras.clustering.features import FeatureExtractor
+    from dc_keras.clustering.kmeans import KMeansOptions
+    from dc_keras.clustering.matching import match_clusters
+    from dc_keras.clustering.pseudo_labels import assign_pseudo_labels
+    from dc_keras.clustering.whitening import fit_whitening
+    from dc_keras.data.balanced import UniformClusterSampler
+    from dc_keras.data.ordered import ordered_batches
+    from dc_keras.data.sources import ArraySource
+    from dc_keras.models.deepcluster import feature_model
+    from dc_keras.models.vgg import build_vgg16
+
+    n = len(features)
+    network = build_vgg16(SIDE, 10, width=1 / 16)
+    extractor = FeatureExtractor(feature_model(network, "fc7"))
+    source = ArraySource(images, [str(i) for i in range(n)])
+    batches = ordered_batches(source, np.arange(n), image_size=SIDE, batch_size=BATCH)
+    made = {}
+
+    def extract():
+        for _ in extractor(batches):
+            pass
+
+    def project():
+        made["descriptors"] = fit_whitening(features, DIMENSIONS).apply(features)
+
+    def cluster(k):
+        options = KMeansOptions(iterations=ITERATIONS)
+        made[k] = assign_pseudo_labels(made["descriptors"], k, options=options, seed=0, turn=0)
+
+    def match(k):
+        match_clusters(made[k].assignments, np.roll(made[k].assignments, 1), k)
+
+    def sample(k):
+        sampler = UniformClusterSampler(n)
+        sampler.set_labels(made[k].assignments)
+        sampler.begin_epoch(0, 0)
+        for _ in sampler.pairs(n).batch(BATCH):
+            pass
+
+    extract()  # makes the graph
+    found = {"reading and extraction": extract, "PCA and whitening": project}
+    for k in clusters:
+        found[f"k-means and repair, k = {k:,}"] = lambda k=k: cluster(k)
+        found[f"matching, k = {k:,}"] = lambda k=k: match(k)
+        found[f"sampling, k = {k:,}"] = lambda k=k: sample(k)
+    return found
+
+
+def seconds(work: Callable[[], None]) -> float:
+    """Seconds that some work takes."""
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def draw(times: dict[str, dict[int, float]], path: pathlib.Path) -> None:
+    """Plots seconds over n, both on logarithmic axes."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(8, 6), layout="constrained")
+    for name, found in times.items():
+        axes.loglog(list(found), list(found.values()), "o-", label=name)
+    n = np.array([1000, 100_000])
+    axes.loglog(n, 1e-5 * n, "k--", label="proportional to n")
+    axes.set(xlabel="images", ylabel="seconds")
+    axes.legend(fontsize="x-small", ncols=2)
+    figure.savefig(path, dpi=110)
+
+
+if __name__ == "__main__":
+    main()

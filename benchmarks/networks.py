@@ -1,0 +1,177 @@
+"""The published network in TensorFlow and in PyTorch, to train and to extract features with.
+
+Both take steps on one batch that lies in memory: ours on uint8 pixels, which it normalises itself,
+PyTorch's on pixels that its loader would have normalised. "NCHW" is PyTorch's own layout, which the
+public code uses; it is always in float32, as there. "channels_last" is the one that PyTorch
+recommends on CPUs, and in the precision that ours is in.
+"""
+
+import argparse
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import tensorflow as tf
+import torch
+
+from benchmarks.interleaved import rates, report
+from dc_keras.clustering.features import FeatureExtractor
+from dc_keras.models.deepcluster import CoupledSGD, DeepCluster, feature_model
+from dc_keras.models.vgg import BLOCKS, build_vgg16
+from dc_keras.runtime import precision_of_layers
+from tests import torch_networks
+
+CLUSTERS = 1000
+UNITS = 4096
+LEARNING_RATE, MOMENTUM, WEIGHT_DECAY = 0.05, 0.9, 1e-5
+NCHW, CHANNELS_LAST, ROOF = "PyTorch NCHW", "PyTorch channels_last", "convolution roof"
+# Bytes of the activations that a measurement may hold stay below 3 GB.
+BATCHES = {32: 128, 64: 64, 224: 8}
+QUICK_BATCH = 4
+
+
+def compare(
+    options: argparse.Namespace, stage: str, goals: dict[str, float], *, train: bool
+) -> None:
+    """Compares the networks at all image sizes and prints a row for each contender.
+
+    Args:
+        options: What `arguments` returned.
+        stage: Such as "train step".
+        goals: Ratio to reach against `NCHW`, `CHANNELS_LAST` and `ROOF`.
+        train: Whether to train or to extract features.
+    """
+    for side, batch in {32: QUICK_BATCH}.items() if options.quick else BATCHES.items():
+        for precision in ("float32", "mixed_bfloat16"):
+            images, labels = batch_of(side, batch)
+            contenders = {
+                "ours": ours(images, labels, precision, train),
+                NCHW: theirs(images, labels, torch.contiguous_format, "float32", train),
+                CHANNELS_LAST: theirs(images, labels, torch.channels_last, precision, train),
+                ROOF: roof(side, batch, precision, train),
+            }
+            # Caches, threads and graphs are made on the first one.
+            rates(contenders, 1)
+            report(
+                options,
+                f"{stage}, VGG16-BN, {side} px, batch of {batch}, {precision}",
+                rates(contenders, options.turns, seconds=0.0 if options.quick else 2.0),
+                "images/s",
+                goals=goals,
+                packages=["tensorflow", "keras", "torch"],
+            )
+            keras.backend.clear_session(free_memory=True)
+
+
+def batch_of(side: int, batch: int) -> tuple[np.ndarray, np.ndarray]:
+    """Random images, uint8 `(batch, side, side, 3)`, and labels, int32 `(batch,)`."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (batch, side, side, 3), dtype=np.uint8)
+    return images, rng.integers(0, CLUSTERS, batch).astype(np.int32)
+
+
+def ours(images: np.ndarray, labels: np.ndarray, precision: str, train: bool) -> Callable[[], int]:
+    """A step of this project's own."""
+    with precision_of_layers(precision):
+        network = build_vgg16(images.shape[1], CLUSTERS)
+        model = DeepCluster(network.input, network.output)
+    model.compile(
+        CoupledSGD(LEARNING_RATE, MOMENTUM, WEIGHT_DECAY),
+        CoupledSGD(LEARNING_RATE, 0.0, WEIGHT_DECAY, name="head_sgd"),
+    )
+    data = tf.constant(images), tf.constant(labels)
+    step = tf.function(model.train_step)
+    extract = FeatureExtractor(feature_model(model, "fc7"))
+    batches = tf.data.Dataset.from_tensors(data[0])
+
+    def work():
+        if train:
+            step(data)["loss"].numpy()
+            return len(images)
+        return sum(len(features) for features in extract(batches))
+
+    return work
+
+
+def theirs(
+    images: np.ndarray, labels: np.ndarray, layout: torch.memory_format, precision: str, train: bool
+) -> Callable[[], int]:
+    """A step of the same network in PyTorch, its 16-bit types by its own `autocast`."""
+    network = torch_networks.build("vgg16", images.shape[1], CLUSTERS).to(memory_format=layout)
+    pixels = torch_networks.normalized(images, network).contiguous(memory_format=layout)
+    targets = torch.from_numpy(labels).long()
+    body = [*network.features.parameters(), *network.classifier.parameters()]
+    optimizers = [
+        torch.optim.SGD(body, LEARNING_RATE, MOMENTUM, weight_decay=WEIGHT_DECAY),
+        torch.optim.SGD(network.top_layer.parameters(), LEARNING_RATE, weight_decay=WEIGHT_DECAY),
+    ]
+    network.train(train)
+
+    def work():
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision != "float32"):
+            if train:
+                loss = torch.nn.functional.cross_entropy(network(pixels).float(), targets)
+            else:
+                with torch.no_grad():
+                    maps = network.features(network.sobel(pixels)).flatten(1)
+                    # Up to fc7, before its ReLU.
+                    network.classifier[:-1](maps).float().numpy()
+        if train:
+            for optimizer in optimizers:
+                optimizer.zero_grad()
+            loss.backward()
+            for optimizer in optimizers:
+                optimizer.step()
+            loss.item()
+        return len(images)
+
+    return work
+
+
+def roof(side: int, batch: int, precision: str, train: bool) -> Callable[[], float]:
+    """One convolution alone, whose work is counted in images of the whole network.
+
+    Of the network's convolutions it is the one with 256 channels, among those that reach the
+    highest rate: what the network would reach, were everything in it so fast and all else free.
+    """
+    size = side // 4
+    dtype = tf.float32 if precision == "float32" else tf.bfloat16
+    inputs = tf.cast(tf.random.normal([batch, size, size, 256]), dtype)
+    filters = tf.cast(tf.random.normal([3, 3, 256, 256]), dtype)
+    convolve = tf.function(lambda: tf.nn.conv2d(inputs, filters, 1, "SAME"))
+    repetitions = 8
+    done = repetitions * batch * convolution_flops(size, 256, 256)
+    needed = training_flops(side) if train else forward_flops(side)
+
+    def work():
+        for _ in range(repetitions):
+            convolve()
+        return done / needed
+
+    return work
+
+
+def convolution_flops(size: int, inputs: int, outputs: int) -> int:
+    """Floating-point operations of a 3x3 convolution of one image, its borders counted in full."""
+    return 2 * 9 * inputs * outputs * size**2
+
+
+def forward_flops(side: int) -> int:
+    """Operations of one image up to fc7: convolutions and fully connected layers."""
+    total, inputs, size = 0, 2, side
+    for block in BLOCKS:
+        for outputs in block:
+            total += convolution_flops(size, inputs, outputs)
+            inputs = outputs
+        size //= 2
+    return total + 2 * UNITS * (inputs * size**2 + UNITS)
+
+
+def training_flops(side: int) -> int:
+    """Operations of one image in a training step.
+
+    Each layer is computed forward and for the gradients of its weights and of its input; the first
+    convolution's input needs none.
+    """
+    both = forward_flops(side) + 2 * UNITS * CLUSTERS
+    return 3 * both - convolution_flops(side, 2, BLOCKS[0][0])
