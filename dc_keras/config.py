@@ -9,6 +9,7 @@ import dataclasses
 import math
 import os
 import pathlib
+import re
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Self
@@ -555,10 +556,22 @@ class TrainingConfig(_Config):
         }
 
     def with_absolute_paths(self) -> Self:
-        """The same settings with paths that hold from any working directory."""
+        """The same settings with paths that hold from any working directory.
+
+        Raises:
+            InputError: If a path cannot stand in a flagfile, which is UTF-8 with a flag a line.
+        """
         changes = {"run_dir": os.path.abspath(self.run_dir)}
         if not self.data_dir.startswith("sklearn:") and "://" not in self.data_dir:
             changes["data_dir"] = os.path.abspath(self.data_dir)
+        for name, path in changes.items():
+            # absl reads UTF-8, takes it apart at line ends and strips the lines.
+            if path != path.rstrip() or re.search("[\r\n\ud800-\udfff]", path):
+                raise InputError(
+                    f"The path cannot be kept in the run's flagfile. Received: --{name}={path!r}. "
+                    "Expected: UTF-8 without line ends, and without spaces at its end. Rename "
+                    "the folder, or make a link to it under another name."
+                )
         return dataclasses.replace(self, **changes)
 
     def save(self, path: str | os.PathLike) -> None:
@@ -716,6 +729,8 @@ def parser(config_class: type[_Config]) -> Callable[[Sequence[str]], _Config]:
     config_class.define_flags(flags.FLAGS)
 
     def parse(argv: Sequence[str]) -> _Config:
+        # Paths need not be UTF-8 to be printed.
+        sys.stdout.reconfigure(errors="backslashreplace")
         # absl's own --only_check_flags would end the program before values are checked.
         only_check = "--only_check_flags" in argv
         argv = [argument for argument in argv if argument != "--only_check_flags"]

@@ -137,6 +137,21 @@ def explain_write_errors(path: str | os.PathLike) -> Iterator[None]:
         ) from error
 
 
+@contextlib.contextmanager
+def tensorflow_errors_as_os_errors() -> Iterator[None]:
+    """Turns errors of TensorFlow while it writes files into the OSErrors of Python's own files.
+
+    Raises:
+        OSError: In place of a `tf.errors.OpError`.
+    """
+    import tensorflow as tf  # late, since settings are written without it
+
+    try:
+        yield
+    except tf.errors.OpError as error:
+        raise OSError(error.message) from error
+
+
 def _sync_folder(path: pathlib.Path) -> None:
     """Brings the names in a folder to the disk."""
     handle = os.open(path, os.O_RDONLY)

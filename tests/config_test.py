@@ -1,6 +1,7 @@
 """Flags, flagfiles and their validation."""
 
 import dataclasses
+import os
 import pathlib
 import subprocess
 import sys
@@ -178,6 +179,24 @@ def test_paths_become_absolute_but_not_bundled_data():
     assert bundled.data_dir == "sklearn:digits"
     remote = dataclasses.replace(config, data_dir="gs://bucket/train-*").with_absolute_paths()
     assert remote.data_dir == "gs://bucket/train-*"
+
+
+@pytest.mark.parametrize("name", ["a b", " a", "ä€𝄞", '"quoted"', "--flag", "#", "a=b", "\u200d"])
+def test_odd_paths_come_back_from_the_flagfile(tmp_path, name):
+    flags = [f"--data_dir={tmp_path}/{name}", f"--run_dir={name}"]
+    config = TrainingConfig.from_arguments(flags).with_absolute_paths()
+    config.save(tmp_path / "flags.cfg")
+    assert TrainingConfig.from_arguments([f"--flagfile={tmp_path}/flags.cfg"]) == config
+
+
+@pytest.mark.parametrize("name", [b"a ", b"a\nb", b"a\rb", b"\xff"])
+@pytest.mark.parametrize("flag", ["data_dir", "run_dir"])
+def test_paths_that_no_flagfile_holds_are_refused(flag, name):
+    config = dataclasses.replace(
+        TrainingConfig.from_arguments(VALID), **{flag: os.fsdecode(b"/d/" + name)}
+    )
+    with pytest.raises(InputError, match=f"cannot be kept.*--{flag}=.*make a link"):
+        config.with_absolute_paths()
 
 
 def test_baselines():

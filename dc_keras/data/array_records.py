@@ -180,13 +180,21 @@ def read_shards(folder: str | os.PathLike) -> list[Shard]:
     """The shards that a packed folder should have.
 
     Raises:
-        InputError: If its list cannot be read.
+        InputError: If its list cannot be read, or leads out of the folder.
     """
     path = os.path.join(folder, PACKED)
     try:
-        return [Shard(**shard) for shard in json.loads(_read_text(path))["shards"]]
-    except (ValueError, KeyError, TypeError) as error:
+        shards = [Shard(**shard) for shard in json.loads(_read_text(path))["shards"]]
+        for shard in shards:
+            if not (isinstance(shard.images, int) and isinstance(shard.bytes, int)):
+                raise ValueError(f"{shard} has no numbers of images and bytes")
+            if not shard.file or os.path.basename(shard.file) != shard.file:
+                raise ValueError(f"{shard.file!r} is no name of a file in this folder")
+        if not shards:
+            raise ValueError("it names no shards")
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise _damaged(path, str(error)) from error
+    return shards
 
 
 def import_array_record():

@@ -11,6 +11,7 @@ import hashlib
 import os
 import pathlib
 import re
+import struct
 import zipfile
 from collections.abc import Sequence
 
@@ -202,6 +203,33 @@ def _status(path: str) -> tuple[int, int]:
     return status.length, status.mtime_nsec
 
 
+def _check_lengths(path: str) -> None:
+    """Looks at the lengths that the records of a local shard declare.
+
+    TensorFlow takes as much memory as a record declares, and crashes where there is less. The
+    lengths carry checksums, so that chance does not make such a record, but bad will can. On other
+    file systems this would take a request for each record and is left out.
+
+    Raises:
+        InputError: If a record is longer than the whole shard.
+    """
+    if "://" in path:
+        return
+    with open(path, "rb", buffering=0) as file:
+        size, position, count = os.fstat(file.fileno()).st_size, 0, 0
+        while len(length := os.pread(file.fileno(), 8, position)) == 8:
+            (length,) = struct.unpack("<Q", length)
+            if length > size:
+                raise InputError(
+                    f"A shard cannot be read. Received: {path!r}, whose first {count:,} records "
+                    f"are good and whose next one declares {length:,} bytes, of {size:,} in all. "
+                    f"Expected: uncompressed TFRecords of tf.train.Example with `{IMAGE}`. Fetch "
+                    "or write this file again."
+                )
+            position += length + RECORD_OVERHEAD
+            count += 1
+
+
 def _scan(paths: Sequence[str], size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Reads all shards.
 
@@ -228,6 +256,7 @@ def _scan(paths: Sequence[str], size: int) -> tuple[np.ndarray, np.ndarray, np.n
         total=size, desc="Indexing shards", unit="B", unit_scale=True, disable=None
     ) as bar:
         for path in paths:
+            _check_lengths(path)
             records = (
                 tf.data.TFRecordDataset(path, buffer_size=1 << 23)
                 .map(describe, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)

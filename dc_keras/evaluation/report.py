@@ -11,7 +11,7 @@ import textwrap
 
 from dc_keras.evaluation.knn import NUM_NEIGHBORS, TEMPERATURE
 from dc_keras.evaluation.linear_probe import C_GRID, VALIDATION_FRACTION
-from dc_keras.files import write_atomically
+from dc_keras.files import explain_write_errors, write_atomically
 
 # Figures in the order of the columns: key, group of columns, title within it, format.
 _COLUMNS = (
@@ -145,9 +145,13 @@ class EvaluationReport:
 
         Returns:
             The path of the Markdown file.
+
+        Raises:
+            CannotWriteError: If the disk is full, or does not let it be written.
         """
         directory = pathlib.Path(directory)
-        directory.mkdir(parents=True, exist_ok=True)
+        with explain_write_errors(directory):
+            directory.mkdir(parents=True, exist_ok=True)
         for ending, text in ((".json", self.to_json()), (".md", self.to_markdown())):
             with write_atomically(directory / (stem + ending)) as file:
                 file.write(text)

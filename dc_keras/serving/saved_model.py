@@ -25,7 +25,7 @@ from dc_keras.data.preprocessing import (
     preprocess_for_clustering,
 )
 from dc_keras.errors import InputError
-from dc_keras.files import write_directory_atomically
+from dc_keras.files import tensorflow_errors_as_os_errors, write_directory_atomically
 from dc_keras.models.deepcluster import feature_model
 from dc_keras.training.run_state import RunDirectory
 from dc_keras.training.train import build_trainer
@@ -55,10 +55,9 @@ def export(run_dir: str, out: str) -> pathlib.Path:
     network = build_trainer(settings)
     run.load_weights(network)
     version = next_version(pathlib.Path(out))
-    with write_directory_atomically(version) as folder:
-        feature_archive(feature_model(network, "fc7"), settings.image_size).write_out(
-            str(folder), verbose=False
-        )
+    archive = feature_archive(feature_model(network, "fc7"), settings.image_size)
+    with write_directory_atomically(version) as folder, tensorflow_errors_as_os_errors():
+        archive.write_out(str(folder), verbose=False)
     return version
 
 

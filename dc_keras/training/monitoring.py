@@ -15,6 +15,7 @@ from dc_keras.clustering.pseudo_labels import Clustering
 from dc_keras.data.preprocessing import preprocess_for_clustering
 from dc_keras.data.sources import ImageSource
 from dc_keras.data.stand_ins import SourceWithStandIns
+from dc_keras.files import explain_write_errors, tensorflow_errors_as_os_errors
 from dc_keras.runtime import numpy_rng
 from dc_keras.training.recluster import Recluster
 from dc_keras.training.run_state import RunDirectory
@@ -36,7 +37,7 @@ class Monitor(keras.callbacks.Callback):
         batches: The training pipeline, for a look at augmented images.
         image_size: Side of the network's input in pixels.
         epochs: Number of Keras epochs of the run.
-        images_per_epoch: Training images in an epoch.
+        batch_size: Training images in a step.
         seed: The run's seed.
     """
 
@@ -49,7 +50,7 @@ class Monitor(keras.callbacks.Callback):
         batches: tf.data.Dataset,
         image_size: int,
         epochs: int,
-        images_per_epoch: int,
+        batch_size: int,
         seed: int,
     ):
         super().__init__()
@@ -59,19 +60,24 @@ class Monitor(keras.callbacks.Callback):
         self._batches = batches
         self._image_size = image_size
         self._epochs = epochs
-        self._images_per_epoch = images_per_epoch
+        self._batch_size = batch_size
         self._seed = seed
-        self._writer = tf.summary.create_file_writer(str(run.tensorboard))
+        with explain_write_errors(run.tensorboard), tensorflow_errors_as_os_errors():
+            self._writer = tf.summary.create_file_writer(str(run.tensorboard))
+        self._pictured: int | None = None
         self._started = 0.0
 
     def on_epoch_begin(self, epoch, logs=None):
-        if self._recluster.clustered:
+        if self._recluster.taken_up:
+            pass  # It was told when the epoch began.
+        elif self._recluster.clustered:
             print(describe(epoch + 1, self._recluster), flush=True)
         elif "estimated_churn" in self._recluster.report:
             churn = self._recluster.report["estimated_churn"]
             print(f"Clustering {epoch + 1}: left out, {churn:.1%} of the images moved", flush=True)
-        if epoch % max(1, self._epochs // _PICTURES_PER_RUN) == 0:
+        if epoch % max(1, self._epochs // _PICTURES_PER_RUN) == 0 and epoch != self._pictured:
             self._write_pictures(epoch + 1)
+            self._pictured = epoch
         self._started = time.monotonic()
 
     def on_epoch_end(self, epoch, logs=None):
@@ -81,7 +87,7 @@ class Monitor(keras.callbacks.Callback):
             "loss": float(logs["loss"]),
             "accuracy": float(logs["accuracy"]),
             "learning_rate": float(self.model.optimizer.learning_rate.numpy()),
-            "images_per_second": self._images_per_epoch / seconds,
+            "images_per_second": self.params["steps"] * self._batch_size / seconds,
             "seconds": {"train": seconds},
             "cluster": self._recluster.report,
         }

@@ -307,6 +307,7 @@ class Recluster(keras.callbacks.Callback):
         latest: The last clustering of images, or None.
         clustered: Whether the epoch began with a clustering.
         report: Figures of that clustering, by name, for logs; without one, at most its churn.
+        taken_up: Whether the epoch had begun before and is taken up in its middle.
     """
 
     def __init__(
@@ -338,6 +339,7 @@ class Recluster(keras.callbacks.Callback):
         self.latest: ClusteringOfImages | None = None
         self.clustered = False
         self.report: dict[str, float] = {}
+        self.taken_up = False
         self._under_way: int | None = None
 
     @property
@@ -363,7 +365,8 @@ class Recluster(keras.callbacks.Callback):
         self._sampler.begin_epoch(self._seed, epoch)
 
     def on_epoch_begin(self, epoch, logs=None):
-        if epoch == self._under_way:
+        self.taken_up = epoch == self._under_way
+        if self.taken_up:
             return
         self.clustered = False
         self.report = {}

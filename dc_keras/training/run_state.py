@@ -23,11 +23,14 @@ import os
 import pathlib
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
 import keras
 import numpy as np
 from absl import logging
+from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
+from tensorboard.summary.writer.record_writer import RecordWriter
 
 from dc_keras.config import TrainingConfig
 from dc_keras.errors import InputError
@@ -42,6 +45,7 @@ from dc_keras.training.checkpoints import (
 )
 from dc_keras.training.lock import lock
 
+Loaded = TypeVar("Loaded")
 _CHECKPOINT_NAME = re.compile(r"epoch-(\d{4,})(?:-step-(\d{6,}))?$")
 
 
@@ -146,11 +150,12 @@ class RunDirectory:
         Raises:
             InputError: If another process is training here.
         """
-        with explain_write_errors(self.path):
-            self.path.mkdir(parents=True, exist_ok=True)
-        with lock(self.path / ".lock"):
-            for folder in (self.path, self.assignments, self.checkpoints):
-                remove_leftovers(folder)
+        with contextlib.ExitStack() as held:
+            with explain_write_errors(self.path):
+                self.path.mkdir(parents=True, exist_ok=True)
+                held.enter_context(lock(self.path / ".lock"))
+                for folder in (self.path, self.assignments, self.checkpoints, self.tensorboard):
+                    remove_leftovers(folder)
             yield
 
     def save_assignments(self, epoch: int, assignments: np.ndarray) -> None:
@@ -186,14 +191,17 @@ class RunDirectory:
         if self.metrics.exists():
             with write_atomically(self.metrics) as file:
                 file.writelines(json.dumps(record) + "\n" for record in kept)
-        for path, place in self._checkpoint_paths():
-            if place > (epoch, step):
-                shutil.rmtree(path)
-        # The epoch that is under way was clustered before its first step.
-        known = epoch + (step > 0)
-        for path in self.assignments.glob("epoch-*.npy"):
-            if int(path.stem.removeprefix("epoch-")) > known:
-                path.unlink()
+        with explain_write_errors(self.path):
+            for path, place in self._checkpoint_paths():
+                if place > (epoch, step):
+                    shutil.rmtree(path)
+            # The epoch that is under way was clustered before its first step.
+            known = epoch + (step > 0)
+            for path in self.assignments.glob("epoch-*.npy"):
+                if int(path.stem.removeprefix("epoch-")) > known:
+                    path.unlink()
+            for path in self.tensorboard.glob("events.*"):
+                _forget_events_after(path, epoch)
 
     def _checkpoint_paths(self) -> list[tuple[pathlib.Path, tuple[int, int]]]:
         """Complete checkpoints and their places (epochs done, steps of the next), oldest first."""
@@ -243,18 +251,55 @@ class RunDirectory:
             The checkpoint's folder.
 
         Raises:
-            InputError: If there is none.
+            InputError: If there is none, or all are damaged.
         """
-        for path in self.newest_checkpoints():
-            try:
-                load_weights(path, network)
-                return path
-            except DamagedCheckpointError as error:
-                logging.warning("The checkpoint %s is damaged (%s).", path, error)
-        raise InputError(
-            f"The run has no checkpoint yet. Received: --run_dir={self.path}. Expected a run that "
-            "has finished at least one epoch."
-        )
+        candidates = self.newest_checkpoints()
+        if not candidates:
+            raise InputError(
+                f"The run has no checkpoint yet. Received: --run_dir={self.path}. Expected a run "
+                "that has finished at least one epoch."
+            )
+        path, _ = first_readable(candidates, lambda path: load_weights(path, network))
+        return path
+
+
+def first_readable(
+    candidates: Sequence[pathlib.Path], load: Callable[[pathlib.Path], Loaded]
+) -> tuple[pathlib.Path, Loaded]:
+    """Loads the first of some checkpoints that is not damaged; the others are told of.
+
+    Args:
+        candidates: Folders of checkpoints, at least one.
+        load: Loads one of them.
+
+    Returns:
+        Its folder, and what `load` returned.
+
+    Raises:
+        InputError: If all of them are damaged.
+    """
+    for path in candidates:
+        try:
+            return path, load(path)
+        except DamagedCheckpointError as error:
+            logging.warning("The checkpoint %s is damaged (%s).", path, error)
+    raise InputError(
+        f"No checkpoint of the run can be read. Received: {len(candidates)} damaged ones in "
+        f"{candidates[0].parent}. Bring one back from a backup, or start a new --run_dir."
+    )
+
+
+def _forget_events_after(path: pathlib.Path, epoch: int) -> None:
+    """Takes out of a file of TensorBoard what it tells of later epochs, and a cut end."""
+    events = list(LegacyEventFileLoader(str(path)).Load())
+    kept = [event for event in events if event.step <= epoch]
+    if len(kept) <= 1:
+        path.unlink()  # The first one tells the version of the format.
+    elif len(kept) < len(events):
+        with write_atomically(path, "wb") as file:
+            writer = RecordWriter(file)
+            for event in kept:
+                writer.write(event.SerializeToString())
 
 
 def epochs_done(checkpoint: pathlib.Path) -> int:

@@ -18,7 +18,6 @@ from collections.abc import Mapping
 import keras
 import numpy as np
 import tensorflow as tf
-from absl import logging
 
 from dc_keras.clustering.features import FeatureExtractor
 from dc_keras.clustering.kmeans import KMeansOptions, kmeans_devices
@@ -51,7 +50,6 @@ from dc_keras.runtime import (
 )
 from dc_keras.training.checkpoints import (
     Checkpoint,
-    DamagedCheckpointError,
     epoch_state,
     load_checkpoint,
     restore_epoch_state,
@@ -66,10 +64,7 @@ from dc_keras.training.recluster import (
     cluster_images,
     estimate_churn,
 )
-from dc_keras.training.run_state import (
-    RunDirectory,
-    plain_network,
-)
+from dc_keras.training.run_state import RunDirectory, first_readable, plain_network
 
 # The standard error of a fraction of so many images is at most 2 %.
 VIEWED_IMAGES = 512
@@ -170,7 +165,7 @@ def _train(config: TrainingConfig, run: RunDirectory, interruption: Interruption
         batches=batches,
         image_size=config.image_size,
         epochs=schedule.epochs,
-        images_per_epoch=images_per_epoch,
+        batch_size=config.batch_size,
         seed=config.seed,
     )
     guard = CollapseGuard(
@@ -429,38 +424,29 @@ def resume(
         candidates = [pathlib.Path(config.resume)]
     else:
         candidates = run.newest_checkpoints()
-    for path in candidates:
-        try:
-            checkpoint = load_checkpoint(path, model)
-        except DamagedCheckpointError as error:
-            logging.warning("The checkpoint %s is damaged (%s).", path, error)
-            continue
-        if len(checkpoint.assignments) != num_images:
-            raise InputError(
-                f"The checkpoint belongs to other images. Received: {path} with "
-                f"{len(checkpoint.assignments)} images. Expected {num_images}."
-            )
-        if config.learning_rate_schedule == "constant":
-            # Not the one of the checkpoint, which may be of another run.
-            model.optimizer.learning_rate = config.learning_rate
-            model.head_optimizer.learning_rate = config.learning_rate
-        recluster.restore(restored_clustering(checkpoint))
-        where = f"epoch {checkpoint.epoch}"
-        if checkpoint.step:
-            recluster.restore_epoch(
-                checkpoint.epoch, clustered=checkpoint.clustered, report=checkpoint.report
-            )
-            where = f"step {checkpoint.step} of epoch {checkpoint.epoch + 1}"
-        run.forget_after(checkpoint.epoch, checkpoint.step)
-        print(f"Going on after {where} from {path}")
-        return checkpoint.epoch, checkpoint.step
-    if candidates:
+    if not candidates:
+        run.forget_after(0)
+        return 0, 0
+    path, checkpoint = first_readable(candidates, lambda path: load_checkpoint(path, model))
+    if len(checkpoint.assignments) != num_images:
         raise InputError(
-            f"No checkpoint of the run can be read. Received: {len(candidates)} damaged ones in "
-            f"{candidates[0].parent}. Bring one back from a backup, or start a new --run_dir."
+            f"The checkpoint belongs to other images. Received: {path} with "
+            f"{len(checkpoint.assignments)} images. Expected {num_images}."
         )
-    run.forget_after(0)
-    return 0, 0
+    if config.learning_rate_schedule == "constant":
+        # Not the one of the checkpoint, which may be of another run.
+        model.optimizer.learning_rate = config.learning_rate
+        model.head_optimizer.learning_rate = config.learning_rate
+    recluster.restore(restored_clustering(checkpoint))
+    where = f"epoch {checkpoint.epoch}"
+    if checkpoint.step:
+        recluster.restore_epoch(
+            checkpoint.epoch, clustered=checkpoint.clustered, report=checkpoint.report
+        )
+        where = f"step {checkpoint.step} of epoch {checkpoint.epoch + 1}"
+    run.forget_after(checkpoint.epoch, checkpoint.step)
+    print(f"Going on after {where} from {path}")
+    return checkpoint.epoch, checkpoint.step
 
 
 def restored_clustering(checkpoint: Checkpoint) -> ClusteringOfImages:

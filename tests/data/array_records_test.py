@@ -119,10 +119,34 @@ def test_a_shard_of_another_packing_is_named(packed):
         sources.open_source(str(packed))
 
 
-@pytest.mark.parametrize("content", ["", "[]", '{"shards": [{"file": "x"}]}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "[]",
+        "[" * 100_000,
+        '{"shards": []}',
+        '{"shards": [{"file": "x"}]}',
+        '{"shards": [{"file": "x", "images": "1", "bytes": "1"}]}',
+        '{"shards": [{"file": 1, "images": 1, "bytes": 1}]}',
+    ],
+)
 def test_a_damaged_list_of_shards_is_an_input_error(packed, content):
     (packed / "packed.json").write_text(content)
     with pytest.raises(InputError, match=r"damaged.*packed\.json"):
+        sources.open_source(str(packed))
+
+
+@pytest.mark.parametrize("absolute", [True, False])
+def test_a_packed_folder_does_not_lead_out_of_itself(packed, absolute):
+    """To a shard that is whole, of the right size, and elsewhere."""
+    listed = json.loads((packed / "packed.json").read_text())
+    shard = listed["shards"][1]
+    elsewhere = packed.parent / "elsewhere.array_record"
+    (packed / shard["file"]).rename(elsewhere)
+    shard["file"] = str(elsewhere) if absolute else "../elsewhere.array_record"
+    (packed / "packed.json").write_text(json.dumps(listed))
+    with pytest.raises(InputError, match="is no name of a file in this folder"):
         sources.open_source(str(packed))
 
 

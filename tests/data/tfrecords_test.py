@@ -2,12 +2,14 @@
 
 import os
 import pathlib
+import struct
 
 import hypothesis
 import numpy as np
 import pytest
 import tensorflow as tf
 from hypothesis import strategies as st
+from tensorboard.summary.writer.record_writer import masked_crc32c
 
 from data_sets import loaded, write_tfrecords
 from dc_keras.data import sources, tfrecords
@@ -130,6 +132,17 @@ def test_a_damaged_or_cut_shard_is_named(tmp_path, where):
         content[0 if where == "length" else 200] ^= 255
     shard.write_bytes(content)
     with pytest.raises(InputError, match="shard cannot be read.*train-00001-of-00003"):
+        sources.open_source(root)
+
+
+@pytest.mark.parametrize("length", [1000, 1 << 40, 1 << 62, (1 << 64) - 1])
+def test_a_record_that_declares_more_than_there_is_does_not_end_the_process(tmp_path, length):
+    """With a good checksum: TensorFlow alone crashes from 1 << 40 on."""
+    root = write_tfrecords(str(tmp_path), IMAGES[:1], LABELS[:1], shards=1)
+    header = struct.pack("<Q", length)
+    with open(shards_in(root)[0], "ab") as file:
+        file.write(header + struct.pack("<I", masked_crc32c(header)) + b"data")
+    with pytest.raises(InputError, match="shard cannot be read.*first 1 records"):
         sources.open_source(root)
 
 

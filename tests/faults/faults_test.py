@@ -1,39 +1,43 @@
-"""A short version of `make faults`: what the other tests do not cover, once each."""
+"""A short version of `make faults`: several faults on one run."""
+
+import signal
 
 import numpy as np
 import pytest
 
-from faults import disks, kills, others, runs
+from faults import disks, kills, processes, runs, signals
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return runs.write_images(tmp_path_factory.mktemp("data") / "textures.npz")
+def undisturbed(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("undisturbed")
+    data = runs.write_images(folder / "textures.npz")
+    return runs.Undisturbed.run(data, runs.IMPROVED, folder / "run")
 
 
-@pytest.fixture(scope="module")
-def whole(data, tmp_path_factory):
-    run_dir = tmp_path_factory.mktemp("runs") / "whole"
-    runs.ended(runs.start(data, run_dir), 0)
-    return runs.result(run_dir)
+def test_a_run_that_is_killed_and_stopped_ends_as_if_it_had_not_been(undisturbed, tmp_path):
+    fault = runs.goes_on(
+        kills.kill_while("checkpoints/.epoch-0001-step-*"),
+        signals.end_in(signal.SIGTERM, "training", limit=120),
+    )
+    runs.strike(fault, undisturbed, tmp_path)
 
 
-@pytest.mark.parametrize(
-    "fault", [kills.kill_in("saving"), others.start_a_second_process], ids=["saving", "second"]
-)
-def test_a_killed_run_goes_on(data, whole, tmp_path, rng, fault):
-    fault(data, whole, tmp_path, rng)
+@pytest.mark.slow
+def test_a_second_process(undisturbed, tmp_path):
+    runs.strike(runs.goes_on(processes.start_a_second), undisturbed, tmp_path)
 
 
-def test_a_full_disk(data, whole, tmp_path, rng):
+@pytest.mark.slow
+def test_a_full_disk(undisturbed, tmp_path):
     if not disks.may_mount(tmp_path / "try"):
         pytest.skip("mounting a small file system is not allowed here")
-    disks.fill("3m")(data, whole, tmp_path, rng)
+    runs.strike(disks.full_after_a_checkpoint, undisturbed, tmp_path)
 
 
-def test_the_comparison_sees_a_single_bit(whole):
-    changed = {name: value.copy() for name, value in whole.items()}
+def test_the_comparison_sees_a_single_bit(undisturbed):
+    changed = {name: value.copy() for name, value in undisturbed.result.items()}
     weight = changed["weights.npz/conv1_1/kernel"]
     weight.flat[0] = np.nextafter(weight.flat[0], 1)
     with pytest.raises(AssertionError, match="conv1_1"):
-        runs.assert_same(changed, whole)
+        runs.assert_same(changed, undisturbed.result)

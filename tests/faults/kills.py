@@ -1,133 +1,124 @@
-"""kill -9 and signals at moments of all stages."""
+"""kill -9 at random moments and in each stage, of all programs."""
 
+import json
 import pathlib
 import shutil
-import signal
-import subprocess
-import sys
 import time
 
+import numpy as np
 import tensorflow as tf
 
-from faults.runs import REPOSITORY, assert_goes_on, ended, start, wait_for
-
-# Where a moment is seen from outside: a folder of the run and what appears in it. Extraction and
-# k-means follow a checkpoint of an epoch's end; files in writing have hidden names.
-MOMENTS = {
-    "inspection and start": (".", "manifest.csv"),
-    "extraction": ("checkpoints", "epoch-0001"),
-    "training": ("checkpoints", "epoch-0002-step-*"),
-    "saving": ("checkpoints", ".epoch-*"),
-    "assignments": ("assignments", ".epoch-*"),
-    "final model": (".", ".model.*"),
-}
+import textures
+from faults.runs import Case, Missed, Program, Undisturbed, once
 
 
-def kill_at_random(data, whole, folder, rng) -> None:
-    """kill -9 at a random moment, up to three times, before the run may end."""
-    for _ in range(rng.integers(1, 4)):
-        process = start(data, folder / "run")
-        deadline = time.monotonic() + rng.uniform(2, 25)
-        while process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.01)
-        process.kill()
-        process.communicate()
-    assert_goes_on(data, folder / "run", whole)
+def kill_at_random(case: Case) -> None:
+    """Up to three kills of one run, each at a random moment of its whole time."""
+    kills = 0
+    for _ in range(case.rng.integers(1, 4)):
+        with case.start() as process:
+            deadline = time.monotonic() + case.rng.uniform(0, case.undisturbed.seconds)
+            while process.poll() is None and time.monotonic() < deadline:
+                time.sleep(0.001)
+            if process.poll() is None:
+                process.kill_now()
+                kills += 1
+    if not kills:
+        raise Missed
 
 
-def kill_in(moment):
-    """kill -9 at a moment of `MOMENTS`, or up to half a second later."""
+def kill_in(stage):
+    """A kill within "extraction", "k-means" or "training", of any turn of the loop."""
 
-    def fault(data, whole, folder, rng) -> None:
-        inside, pattern = MOMENTS[moment]
-        process = start(data, folder / "run")
-        wait_for(process, folder / "run" / inside, pattern)
-        if not pattern.startswith("."):
-            time.sleep(rng.uniform(0, 0.5))
-        process.kill()
-        process.communicate()
-        assert_goes_on(data, folder / "run", whole)
+    def disturb(case: Case) -> None:
+        with case.start(terminal=True) as process:
+            case.reach_stage(process, stage, clusterings=2 if stage == "training" else 3)
+            process.kill_now()
 
-    return fault
+    return disturb
 
 
-def end_in(number, moment):
-    """SIGTERM or SIGINT at a moment: saved and ended within ten seconds, with its code."""
+def kill_while(*patterns):
+    """A kill while there is a file of such a name in the run; with each try, the next pattern."""
 
-    def fault(data, whole, folder, rng) -> None:
-        inside, pattern = MOMENTS[moment]
-        process = start(data, folder / "run")
-        wait_for(process, folder / "run" / inside, pattern)
-        time.sleep(rng.uniform(0, 0.5))
-        sent = time.monotonic()
-        process.send_signal(number)
-        printed = ended(process, 128 + number)
-        assert time.monotonic() - sent < 10, "it took more than ten seconds"
-        assert f"Stopped by {number.name}" in printed
-        assert_goes_on(data, folder / "run", whole)
+    def disturb(case: Case) -> None:
+        with case.start() as process:
+            case.reach_file(process, patterns[case.turn % len(patterns)])
+            process.kill_now()
 
-    return fault
+    return disturb
 
 
-def save_on_request(data, whole, folder, rng) -> None:
-    """SIGUSR1 saves and the run goes on, to the same end."""
-    process = start(data, folder / "run", "--checkpoint_every_steps=0")
-    wait_for(process, folder / "run" / "checkpoints", "epoch-0001")
-    process.send_signal(signal.SIGUSR1)
-    wait_for(process, folder / "run" / "checkpoints", "epoch-0002-step-*")
-    ended(process, 0)
-    assert_goes_on(data, folder / "run", whole)
+def finished_run(case: Case) -> pathlib.Path:
+    """A copy of the undisturbed run."""
+    return shutil.copytree(case.undisturbed.run_dir, case.run_dir)
 
 
-def _finished_run(folder, finished) -> pathlib.Path:
-    shutil.copytree(finished, folder / "run")
-    return folder / "run"
+def evaluation(run_dir) -> Program:
+    """Starts evaluate.py."""
+    return Program("evaluate.py", f"--run_dir={run_dir}", "--baseline=")
 
 
-def kill_evaluation(data, whole, folder, rng, finished) -> None:
-    """kill -9 of evaluate.py; the next one gives the figures of an undisturbed one."""
-    run_dir = _finished_run(folder, finished)
-    command = [sys.executable, "evaluate.py", f"--run_dir={run_dir}", "--baseline="]
-
-    def evaluate(seconds=None):
-        process = subprocess.Popen(
-            command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-        if seconds is None:
-            lines = ended(process, 0).splitlines()
-            return [line for line in lines if line.startswith("trained")]
-        try:
-            process.communicate(timeout=seconds)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.communicate()
-        return None
-
-    expected = evaluate()
-    evaluate(rng.uniform(2, 15))
-    assert len(expected) == 1 and evaluate() == expected
+def figures(run_dir) -> dict:
+    """What evaluate.py found."""
+    return json.loads((run_dir / "evaluation" / "report.json").read_text())["rows"]
 
 
-def kill_export(data, whole, folder, rng, finished) -> None:
-    """kill -9 while the model is written: no half version is left, and the next export is whole."""
-    run_dir, out = _finished_run(folder, finished), folder / "out"
-    export_to = [f"--run_dir={run_dir}", f"--out={out}"]
+@once
+def undisturbed_figures(undisturbed: Undisturbed) -> tuple[dict, float]:
+    """What an undisturbed evaluation finds, and how long it takes."""
+    run_dir = shutil.copytree(undisturbed.run_dir, undisturbed.run_dir.parent / "evaluated")
+    started = time.monotonic()
+    with evaluation(run_dir) as process:
+        process.ended(0)
+    return figures(run_dir), time.monotonic() - started
 
-    def export():
-        return subprocess.Popen(
-            [sys.executable, "-m", "dc_keras.serving.export", *export_to],
-            cwd=REPOSITORY,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
 
-    process = export()
-    wait_for(process, out, ".1.*")
-    time.sleep(rng.uniform(0, 1))
-    process.kill()
-    process.communicate()
-    assert not [path for path in out.iterdir() if path.name == "1"]
-    ended(export(), 0)
+def kill_evaluation(case: Case) -> None:
+    """A kill at a random moment; the next evaluation gives the undisturbed figures."""
+    expected, seconds = undisturbed_figures(case.undisturbed)
+    run_dir = finished_run(case)
+    with evaluation(run_dir) as process:
+        time.sleep(case.rng.uniform(0, seconds))
+        process.kill_now()
+    with evaluation(run_dir) as process:
+        process.ended(0)
+    assert figures(run_dir) == expected
 
-    assert tf.saved_model.contains_saved_model(str(out / "1"))
+
+def export(run_dir, out) -> Program:
+    """Starts the export."""
+    return Program("-m", "dc_keras.serving.export", f"--run_dir={run_dir}", f"--out={out}")
+
+
+def served_features(version) -> np.ndarray:
+    """Features of some images by an exported model."""
+    model = tf.saved_model.load(str(version))
+    images = tf.constant(textures.textures(2)[0])
+    return model.signatures["features_uint8"](images=images)["features"].numpy()
+
+
+@once
+def undisturbed_features(undisturbed: Undisturbed) -> np.ndarray:
+    """Features by an undisturbed export."""
+    out = undisturbed.run_dir.parent / "exported"
+    with export(undisturbed.run_dir, out) as process:
+        process.ended(0)
+    return served_features(out / "1")
+
+
+def kill_export(case: Case) -> None:
+    """A kill while the model is written: no half version is left, and the next export is whole."""
+    expected = undisturbed_features(case.undisturbed)
+    out = case.folder / "out"
+    with export(case.undisturbed.run_dir, out) as process:
+        process.wait_for(out, ".1.*")
+        time.sleep(case.rng.uniform(0, 0.5))
+        process.kill_now()
+    # TensorFlow Serving takes every folder whose name is a number.
+    if (out / "1").exists():
+        np.testing.assert_array_equal(served_features(out / "1"), expected)
+        raise Missed
+    with export(case.undisturbed.run_dir, out) as process:
+        process.ended(0)
+    np.testing.assert_array_equal(served_features(out / "1"), expected)

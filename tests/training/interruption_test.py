@@ -1,6 +1,7 @@
-"""Runs that are stopped from outside, in processes of their own, and go on."""
+"""What a process does about signals; tests/faults stops whole runs."""
 
 import os
+import pathlib
 import signal
 import subprocess
 import sys
@@ -12,43 +13,8 @@ from dc_keras.errors import InputError
 from dc_keras.training.interruption import Interrupted, Interruption
 from dc_keras.training.run_state import RunDirectory
 from dc_keras.training.train import train
-from faults import runs
 
-
-@pytest.fixture(scope="module")
-def npz(tmp_path_factory):
-    return runs.write_images(tmp_path_factory.mktemp("data") / "textures.npz")
-
-
-@pytest.fixture(scope="module")
-def whole(npz, tmp_path_factory):
-    run_dir = tmp_path_factory.mktemp("runs") / "whole"
-    runs.ended(runs.start(npz, run_dir), 0)
-    return runs.result(run_dir)
-
-
-@pytest.mark.parametrize(
-    ("signal_number", "pattern"),
-    [
-        (signal.SIGTERM, "epoch-0002-step-*"),
-        pytest.param(signal.SIGINT, "epoch-0001-step-000021", marks=pytest.mark.slow),
-        pytest.param(signal.SIGKILL, "epoch-0002-step-*", marks=pytest.mark.slow),
-        pytest.param(signal.SIGKILL, "epoch-0001-step-000070", marks=pytest.mark.slow),
-        pytest.param(signal.SIGKILL, "epoch-0001", marks=pytest.mark.slow),
-    ],
-)
-def test_a_run_that_is_stopped_ends_as_if_it_had_not_been(
-    npz, whole, tmp_path, signal_number, pattern
-):
-    process = runs.start(npz, tmp_path / "run")
-    runs.wait_for(process, tmp_path / "run" / "checkpoints", pattern)
-    process.send_signal(signal_number)
-    if signal_number == signal.SIGKILL:
-        process.communicate()
-    else:
-        assert f"Stopped by {signal_number.name}" in runs.ended(process, 128 + signal_number)
-    out = runs.assert_goes_on(npz, tmp_path / "run", whole)
-    assert "Going on after " in out and ("step" in pattern) == ("Going on after step" in out)
+REPOSITORY = pathlib.Path(__file__).parent.parent.parent
 
 
 def test_sigusr1_saves_and_a_second_signal_ends_at_once():
@@ -72,7 +38,7 @@ def test_sigusr1_saves_and_a_second_signal_ends_at_once():
         "    interruption.postpone()\n"
         "    for _ in range(2): os.kill(os.getpid(), signal.SIGINT)\n"
     )
-    assert subprocess.run([sys.executable, "-c", code], cwd=runs.REPOSITORY).returncode == 130
+    assert subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY).returncode == 130
 
 
 def test_outside_of_training_steps_a_signal_stops_at_once():
@@ -81,9 +47,9 @@ def test_outside_of_training_steps_a_signal_stops_at_once():
         os.kill(os.getpid(), signal.SIGINT)
 
 
-def test_one_process_a_run_directory(npz, tmp_path):
+def test_one_process_a_run_directory(tmp_path):
     config = TrainingConfig.from_arguments(
-        ["--mode=improved", f"--data_dir={npz}", f"--run_dir={tmp_path / 'run'}"]
+        ["--mode=improved", "--data_dir=any", f"--run_dir={tmp_path / 'run'}"]
     )
     with (
         RunDirectory(config.run_dir).locked(),

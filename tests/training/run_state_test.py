@@ -7,6 +7,10 @@ import subprocess
 
 import numpy as np
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
 from dc_keras.clustering.whitening import fit_whitening
 from dc_keras.config import TrainingConfig
@@ -87,6 +91,31 @@ def test_metrics_survive_a_line_that_was_cut_off(tmp_path):
     assert [record["epoch"] for record in run.read_metrics()] == [1, 2]
     run.forget_after(1)
     assert run.metrics.read_text() == json.dumps({"epoch": 1, "loss": 2.5}) + "\n"
+
+
+def test_tensorboard_forgets_what_is_done_again(tmp_path):
+    """An early process, one that wrote of epochs 3 and 4 and was cut off, one of epoch 4 alone."""
+    run = RunDirectory(tmp_path)
+    for process, epochs in enumerate([(1, 2), (3, 4), (4,)]):
+        writer = EventFileWriter(str(run.tensorboard), filename_suffix=f".{process}")
+        for epoch in epochs:
+            value = Summary.Value(tag="loss", simple_value=epoch / 2)
+            writer.add_event(Event(step=epoch, wall_time=7.0, summary=Summary(value=[value])))
+        writer.close()
+    first, second, third = sorted(run.tensorboard.iterdir(), key=lambda path: path.suffix)
+    before = first.read_bytes()
+    second.write_bytes(second.read_bytes()[:-3])
+
+    def told():
+        accumulator = EventAccumulator(str(run.tensorboard)).Reload()
+        return [(event.step, event.value) for event in accumulator.Scalars("loss")]
+
+    run.forget_after(3, 12)
+    assert told() == [(1, 0.5), (2, 1.0), (3, 1.5)]
+    assert first.read_bytes() == before and not third.exists()
+    run.forget_after(1)
+    assert told() == [(1, 0.5)]
+    assert [path.name for path in run.tensorboard.iterdir()] == [first.name]
 
 
 def test_a_checkpoint_brings_everything_back(tmp_path, checkpoint, rng):
@@ -195,6 +224,9 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, checkpoint)
     weights = run.newest_checkpoints()[0] / "weights.npz"
     weights.write_bytes(weights.read_bytes()[:1000])
     assert run.load_weights(model).name == "epoch-0001"
+    (run.newest_checkpoints()[1] / "weights.npz").unlink()
+    with pytest.raises(InputError, match="No checkpoint of the run can be read.*2 damaged ones"):
+        run.load_weights(model)
 
 
 def test_no_checkpoint(tmp_path):

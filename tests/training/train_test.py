@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
+from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
 
 import textures
 from dc_keras.config import EvaluationConfig, TrainingConfig
@@ -178,6 +179,35 @@ def test_the_improved_mode_goes_on_where_it_was_stopped(tmp_path, npz):
     assert last["learning_rate"] == same["learning_rate"]
     assert last["loss"] == pytest.approx(same["loss"], abs=1e-3)
     assert last["cluster"] == pytest.approx(same["cluster"], abs=1e-3)
+
+
+def test_an_epoch_taken_up_in_its_middle_is_told_once(tmp_path, npz, capsys):
+    """64 images in batches of 16: four steps, each saved because of the time."""
+    flags = ["--epochs=1", "--checkpoint_every_minutes=1e-9", "--keep_checkpoints=9"]
+    whole = train(tiny(npz, tmp_path / "run", *flags))
+    names = [path.name for path in whole.newest_checkpoints()]
+    assert names == ["epoch-0001", *(f"epoch-0001-step-00000{step}" for step in (3, 2, 1))]
+    first, told = whole.read_metrics(), pictures_and_scalars(whole)
+    assert "Clustering 1: 6 clusters" in capsys.readouterr().out
+    resume = f"--resume={whole.checkpoints}/epoch-0001-step-000002"
+    again = train(tiny(npz, whole.path, "--epochs=1", "--checkpoint_every_steps=3", resume))
+    assert [path.name for path in again.newest_checkpoints()] == names[:3]
+    printed = capsys.readouterr().out
+    assert "Going on after step 2 of epoch 1" in printed and "Clustering" not in printed
+    (record,) = again.read_metrics()
+    assert record["cluster"] == first[0]["cluster"]
+    assert record["loss"] == pytest.approx(first[0]["loss"], abs=1e-4)
+    assert pictures_and_scalars(again) == told
+
+
+def pictures_and_scalars(run):
+    """What TensorBoard is told: tags and steps, each as often as it is told."""
+    return sorted(
+        (value.tag, event.step)
+        for path in run.tensorboard.iterdir()
+        for event in LegacyEventFileLoader(str(path)).Load()
+        for value in event.summary.value
+    )
 
 
 @pytest.mark.parametrize(("churn", "clusterings"), [(0.999, 1), (1e-9, 4)])
