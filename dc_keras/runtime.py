@@ -46,9 +46,10 @@ def load_libraries_quietly() -> None:
     """Loads TensorFlow and Faiss without their notes about this machine.
 
     TensorFlow prints half a dozen lines about instruction sets and missing GPUs before its log
-    level can be set, and Faiss tells which of its builds it tries. Programs call this first. What
-    goes wrong still comes through, as exceptions; what TensorFlow logs as errors beside them are
-    such things as each line of a damaged JPEG, which the inspection reports in plain words.
+    level can be set, and Faiss tells which of its builds it tries. Programs call this first, so GPU
+    memory is seen to here as well. What goes wrong still comes through, as exceptions; what
+    TensorFlow logs as errors beside them are such things as each line of a damaged JPEG, which the
+    inspection reports in plain words.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     logging.getLogger("faiss.loader").setLevel(logging.WARNING)
@@ -57,7 +58,13 @@ def load_libraries_quietly() -> None:
     with _without_native_messages():
         import tensorflow as tf
 
-        tf.config.list_physical_devices("GPU")
+        _take_gpu_memory_as_needed(tf.config)
+
+
+def _take_gpu_memory_as_needed(tensorflow_config) -> None:
+    """Leaves GPU memory to Faiss, which shares the cards; must run before the first operation."""
+    for gpu in tensorflow_config.list_physical_devices("GPU"):
+        tensorflow_config.experimental.set_memory_growth(gpu, True)
 
 
 @contextlib.contextmanager
@@ -89,8 +96,7 @@ def configure_devices(virtual_devices: int = 0) -> None:
     import tensorflow as tf
 
     try:
-        for gpu in tf.config.list_physical_devices("GPU"):
-            tf.config.experimental.set_memory_growth(gpu, True)
+        _take_gpu_memory_as_needed(tf.config)
         if virtual_devices > 0:
             cpu = tf.config.list_physical_devices("CPU")[0]
             part = tf.config.LogicalDeviceConfiguration()

@@ -1,10 +1,19 @@
 """Seeds and strategies."""
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from dc_keras.errors import InputError
-from dc_keras.runtime import derive_seed, make_strategy, numpy_rng
+from dc_keras.runtime import (
+    configure_devices,
+    derive_seed,
+    load_libraries_quietly,
+    make_strategy,
+    numpy_rng,
+    precision_of_layers,
+)
 
 
 def test_seeds_depend_on_every_key():
@@ -51,3 +60,24 @@ def test_mirrored_needs_two_devices():
 def test_unknown_strategy():
     with pytest.raises(InputError, match="Received: --strategy=tpu. Expected one of: auto, one"):
         make_strategy("tpu")
+
+
+@pytest.mark.parametrize("start", [load_libraries_quietly, configure_devices])
+def test_gpu_memory_is_taken_as_needed(monkeypatch, start):
+    growing = []
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [f"{kind}:0", f"{kind}:1"])
+    monkeypatch.setattr(
+        tf.config.experimental, "set_memory_growth", lambda gpu, on: growing.append((gpu, on))
+    )
+    start()
+    assert growing == [("GPU:0", True), ("GPU:1", True)]
+
+
+def test_precision_holds_within_its_context_alone():
+    with precision_of_layers("mixed_bfloat16"):
+        layer = keras.layers.Dense(2)
+        with pytest.raises(ValueError, match="ends it early"), precision_of_layers("mixed_float16"):
+            raise ValueError("what ends it early")
+        assert keras.layers.Dense(2).compute_dtype == "bfloat16"
+    assert (layer.compute_dtype, layer.variable_dtype) == ("bfloat16", "float32")
+    assert keras.layers.Dense(2).compute_dtype == "float32"
