@@ -20,7 +20,7 @@ from dc_keras.errors import InputError
 from dc_keras.files import write_atomically
 from dc_keras.runtime import PRECISIONS, STRATEGIES
 
-BASELINES = ("random", "supervised")
+BASELINES = ("random", "pixels", "supervised")
 FC_INITS = ("published", "scaled")
 CLUSTERINGS = ("kmeans", "pic")
 KMEANS_INITS = ("random", "kmeans++")
@@ -42,6 +42,8 @@ MODES = {
         "grayscale": 0.2,
         "fc_init": "scaled",
         "fc_norm": True,
+        "projection": 128,
+        "instance_weight": 0.8,
         "head": "cosine",
         "head_start": "centroids",
         "whiten": False,
@@ -256,6 +258,11 @@ class TrainingConfig(_Config):
     fc_norm: bool = _flag(
         False, "Batch norm behind both fully connected layers; features are taken behind it."
     )
+    projection: int = _flag(
+        0,
+        "Put two layers behind fc7, the last with so many outputs, which are clustered and seen by "
+        "the head in place of fc7; 0: none, as published.",
+    )
     head: str = _flag(
         "linear",
         "linear: a linear classifier of the clusters, as published; cosine: cosine similarities "
@@ -269,6 +276,21 @@ class TrainingConfig(_Config):
         "clusters keep number and weights of those before with which they share most images; "
         "centroids: the clusters' centres.",
         choices=HEAD_STARTS,
+    )
+
+    instance_weight: float = _flag(
+        0.0,
+        "Part of the loss that is telling images from each other, not clusters: each image that is "
+        "drawn gives two crops, and each must find the other among the batch. 0: none, as "
+        "published.",
+    )
+    instance_temperature: float = _flag(
+        0.2, "Divides the similarities of crops with --instance_weight."
+    )
+    instances_first: float = _flag(
+        0.3,
+        "With --instance_weight, part of the epochs, from the first on, that learn from that "
+        "alone: clusters of a random network teach its colours and edges.",
     )
 
     # Clustering.
@@ -426,6 +448,11 @@ class TrainingConfig(_Config):
                 origins[field.name] = "mode" if field.name in MODES[self.mode] else "default"
         return origins
 
+    @property
+    def views(self) -> int:
+        """Crops of each image that is drawn for training."""
+        return 2 if self.instance_weight else 1
+
     def problems(self) -> list[str]:
         found = []
 
@@ -444,6 +471,10 @@ class TrainingConfig(_Config):
         expect(0 <= self.color_jitter <= 2.5, "color_jitter", "a strength from 0 to 2.5")
         expect(0 <= self.grayscale <= 1, "grayscale", "a fraction in [0, 1]")
         expect(0 < self.temperature < math.inf, "temperature", "a temperature above 0")
+        expect(self.projection >= 0, "projection", "a number of outputs, 0 for none")
+        expect(0 <= self.instance_weight < 1, "instance_weight", "a fraction in [0, 1)")
+        expect(0 <= self.instances_first < 1, "instances_first", "a fraction in [0, 1)")
+        expect(0 < self.instance_temperature < math.inf, "instance_temperature", "above 0")
         expect(0 <= self.reassign_churn < 1, "reassign_churn", "a fraction in [0, 1)")
         expect(0 <= self.max_bad_fraction < 1, "max_bad_fraction", "a fraction in [0, 1)")
         expect(1 / 64 <= self.width <= 4, "width", "a factor from 1/64 to 4")
@@ -500,8 +531,9 @@ class TrainingConfig(_Config):
                 f"{self.virtual_devices} with --strategy=one, which would use only the first. "
                 "Use --strategy=mirrored or leave --virtual_devices out."
             )
-        if self.virtual_devices and self.batch_size % self.virtual_devices:
-            found.append(batch_not_divisible(self.batch_size, self.virtual_devices))
+        replicas = max(1, self.virtual_devices)
+        if self.batch_size % (replicas * self.views):
+            found.append(batch_not_divisible(self.batch_size, replicas, self.views))
         return found
 
     def _ignored_flags(self) -> list[str]:
@@ -512,6 +544,12 @@ class TrainingConfig(_Config):
                 "A linear head has no temperature. Received: --temperature="
                 f"{self.temperature} with --head=linear. Leave it out, or use --head=cosine."
             )
+        for name in ("instance_temperature", "instances_first"):
+            if not self.instance_weight and getattr(self, name) != getattr(TrainingConfig, name):
+                found.append(
+                    f"Images are not told from each other. Received: --{name}="
+                    f"{getattr(self, name)} without --instance_weight. Leave it out, or give both."
+                )
         if self.clustering == "pic":
             for name in ("head_start", "reassign_churn"):
                 default = getattr(TrainingConfig, name)
@@ -545,8 +583,10 @@ class TrainingConfig(_Config):
     def differences(self, other: Self) -> dict[str, tuple[Any, Any]]:
         """Flags that make another run of it: name -> (this value, the other's)."""
         may_change = set(self._MAY_CHANGE)
-        if self.learning_rate_schedule != "constant":
-            # The learning rate of every step depends on where the run ends.
+        if self.learning_rate_schedule != "constant" or (
+            self.instance_weight and self.instances_first
+        ):
+            # What a step does depends on where the run ends.
             may_change.remove("epochs")
         return {
             field.name: (getattr(self, field.name), getattr(other, field.name))
@@ -598,7 +638,8 @@ class EvaluationConfig(_Config):
     baseline: str = _flag(
         "random",
         "Networks to compare with, separated by commas: random (the one that the run started "
-        "from), supervised (the same network trained with the labels). Empty: none.",
+        "from), pixels (no network: the centre crops as they are), supervised (the same network "
+        "trained with the labels). Empty: none.",
     )
     max_images: int = _flag(
         20000,
@@ -705,12 +746,15 @@ class PackConfig(_Config):
         return found
 
 
-def batch_not_divisible(batch_size: int, replicas: int) -> str:
+def batch_not_divisible(batch_size: int, replicas: int, views: int) -> str:
     """The message for a global batch that cannot be shared out evenly."""
-    lower = max(1, batch_size // replicas) * replicas
+    share = replicas * views
+    lower = max(1, batch_size // share) * share
+    each = f" with {views} crops of each image" if views > 1 else ""
     return (
         f"The batch cannot be shared out evenly. Received: --batch_size={batch_size} for "
-        f"{replicas} replicas. Expected a multiple of {replicas}, such as {lower}."
+        f"{replicas} {'replicas' if replicas > 1 else 'replica'}{each}. Expected a multiple of "
+        f"{share}, such as {lower}."
     )
 
 

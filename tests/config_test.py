@@ -66,6 +66,16 @@ def test_defaults_are_the_papers():
         (["--head=cosine", "--temperature=0"], "--temperature. Received: 0.0"),
         (["--color_jitter=3"], "--color_jitter. Received: 3.0"),
         (["--grayscale=-0.1"], "--grayscale. Received: -0.1"),
+        (["--projection=-1"], "--projection. Received: -1"),
+        (["--instance_weight=1"], "--instance_weight. Received: 1.0"),
+        (["--instance_weight=0.5", "--instance_temperature=0"], "--instance_temperature. Recei"),
+        (["--instance_temperature=0.5"], "--instance_temperature=0.5 without --instance_weight"),
+        (["--instances_first=0.5"], "--instances_first=0.5 without --instance_weight"),
+        (["--instance_weight=0.5", "--instances_first=1"], "--instances_first. Received: 1.0"),
+        (
+            ["--instance_weight=0.5", "--batch_size=255"],
+            "--batch_size=255 for 1 replica with 2 crops of each image. .* such as 254",
+        ),
         (["--reassign_churn=1"], "--reassign_churn. Received: 1.0"),
         (["--clustering=pic", "--reassign_churn=0.1"], "--reassign_churn=0.1 with --clusteri"),
         (["--clustering=pic", "--head_start=matched"], "--head_start=matched with --clusteri"),
@@ -203,7 +213,9 @@ def test_baselines():
     config = EvaluationConfig.from_arguments(["--run_dir=r", "--baseline=random, supervised"])
     config.validate()
     assert config.baselines() == ("random", "supervised")
-    with pytest.raises(InputError, match="--baseline=best. Expected some of: random, supervised"):
+    with pytest.raises(
+        InputError, match="--baseline=best. Expected some of: random, pixels, supervised"
+    ):
         EvaluationConfig.from_arguments(["--run_dir=r", "--baseline=best"]).validate()
 
 

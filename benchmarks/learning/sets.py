@@ -6,9 +6,10 @@ SMALL = (
     "--batch_size=64 --crop_min_area=0.2"
 ).split()
 
-# What the larger budgets are spent with.
-_SCHEDULED = (
-    "--mode=improved --batch_size=128 --crop_min_area=0.08 --learning_rate_schedule=cosine"
+# Larger batches give each image more others to be told from.
+_IMPROVED = (
+    "--mode=improved --batch_size=256 --crop_min_area=0.08 --learning_rate_schedule=cosine "
+    "--dropout=0 --pca_dim=128"
 ).split()
 
 SETS = {
@@ -25,13 +26,23 @@ SETS = {
         "k=500": ["--num_clusters=500"],
         "improved": ["--mode=improved"],
     },
+    # What images told from each other add to clusters, and clusters to them.
+    "instances": {
+        "random": ["--epochs=0", *_IMPROVED],
+        "paper": [],
+        "improved": _IMPROVED,
+        "instance_weight=0": [*_IMPROVED, "--instance_weight=0"],
+        "instance_weight=0.99": [*_IMPROVED, "--instance_weight=0.99"],
+        "instances_first=0": [*_IMPROVED, "--instances_first=0"],
+        "projection=0": [*_IMPROVED, "--projection=0"],
+    },
     # How many clusters small data want: from few to one for each image.
     "clusters": {
-        "random": ["--epochs=0", *_SCHEDULED],
-        "k=100": _SCHEDULED,
-        "k=500": ["--num_clusters=500", *_SCHEDULED],
-        "k=2000": ["--num_clusters=2000", *_SCHEDULED],
-        "k=n": ["--num_clusters=10000", "--kmeans_iterations=1", *_SCHEDULED],
+        "random": ["--epochs=0", *_IMPROVED],
+        "k=100": _IMPROVED,
+        "k=500": ["--num_clusters=500", *_IMPROVED],
+        "k=2000": ["--num_clusters=2000", *_IMPROVED],
+        "k=n": ["--num_clusters=10000", "--kmeans_iterations=1", *_IMPROVED],
     },
     # Each part of `improved` taken back, and what was left out of it.
     "improved": {

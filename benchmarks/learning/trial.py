@@ -20,6 +20,9 @@ from dc_keras.runtime import load_libraries_quietly
 # What is judged, from the image to what is clustered, and the published pair.
 DEPTHS = ("pool1", "pool2", "pool3", "pool4", "pool5", "fc7")
 LAYERS = ("conv5", *DEPTHS)
+# A forward pass over an image takes about a third of a training step on it: the backward pass
+# computes twice as much.
+EXTRACTION_COST = 1 / 3
 # NMI depends on the number of clusters, so all networks are judged with as many.
 CLUSTERS_TO_JUDGE = 100
 
@@ -28,6 +31,19 @@ def best_layer(figures: dict[str, float]) -> str:
     """The layer whose probe is best on training images that it was not fitted to."""
     scores = [figures[f"probe_{layer}_validation"] for layer in DEPTHS]
     return DEPTHS[int(np.argmax(scores))]
+
+
+def compute_spent(config: TrainingConfig, num_images: int, records: list[dict]) -> float:
+    """What a training took, in training images: those it saw, and its extractions of features.
+
+    Args:
+        config: Of the training.
+        num_images: In the data set.
+        records: Lines of its metrics.jsonl.
+    """
+    # Each of them passes all images through the network; one more follows the last epoch.
+    clusterings = 1 + sum("clusters" in record["cluster"] for record in records)
+    return num_images * (config.epochs + EXTRACTION_COST * clusterings)
 
 
 def main(test_dir: str, points: int, flags: list[str]) -> None:
@@ -68,6 +84,7 @@ def main(test_dir: str, points: int, flags: list[str]) -> None:
     if not untrained:
         run = train(config)
         records = run.read_metrics()
+        compute = compute_spent(config, len(split.train), records)
     seconds = time.monotonic() - started
     if untrained:
         curve.append({"images": 0, "figures": figures_of(network)})
@@ -83,6 +100,7 @@ def main(test_dir: str, points: int, flags: list[str]) -> None:
         json.dumps(
             {
                 "seconds": round(seconds, 1),
+                "compute": 0 if untrained else round(compute),
                 "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
                 "figures": curve[-1]["figures"],
                 "curve": curve,

@@ -18,24 +18,26 @@ def augmented_batches(
     hflip: bool = True,
     color_jitter: float = 0.0,
     grayscale: float = 0.0,
+    views: int = 1,
     first_batch: int = 0,
     drop_remainder: bool = True,
 ) -> tf.data.Dataset:
     """Reads and augments images in a given order.
 
-    The crop of an image is drawn from (seed, position), so a batch does not depend on threads or on
-    what ran before. Colours are drawn for a batch at a time, from (seed, number of the batch).
+    A crop is drawn from (seed, its position), so a batch does not depend on threads or on what ran
+    before. Colours are drawn for a batch at a time, from (seed, number of the batch).
 
     Args:
         source: The images.
         pairs: Elements (index, ...), scalars; what stands behind the index goes with the image.
         seed: Scalar int32. A variable is read when an iterator is made.
-        batch_size: Images in a batch.
+        batch_size: Crops in a batch, a multiple of `views`.
         image_size: Side of the crops in pixels.
         min_area: Smallest crop as a fraction of the image's area.
         hflip: Whether half of the crops are mirrored.
         color_jitter: Strength of random changes of colour.
         grayscale: Part of the images that lose all colour.
+        views: Crops of each image, which stand one behind the other.
         first_batch: Batches to leave out from the beginning, whose images are not read.
         drop_remainder: Whether to leave out a last batch that is not full.
 
@@ -45,11 +47,22 @@ def augmented_batches(
 
     def read_and_augment(position, pair):
         index, *targets = pair
-        at = tf.stack([tf.convert_to_tensor(seed), tf.cast(position, tf.int32)])
-        image = augment(
-            source.load(index), at, image_size=image_size, min_area=min_area, hflip=hflip
-        )
-        return image, *targets
+        image = source.load(index)
+        first = views * tf.cast(position, tf.int32)
+        crops = [
+            augment(
+                image,
+                tf.stack([tf.convert_to_tensor(seed), first + view]),
+                image_size=image_size,
+                min_area=min_area,
+                hflip=hflip,
+            )
+            for view in range(views)
+        ]
+        return tf.stack(crops), *(tf.repeat(target, views) for target in targets)
+
+    def merge_views(*parts):
+        return tuple(tf.reshape(part, (-1, *part.shape[2:])) for part in parts)
 
     def change_colors(batch_number, batch):
         images, *targets = batch
@@ -58,11 +71,13 @@ def augmented_batches(
         images = jitter_colors(images, at, strength=color_jitter, grayscale=grayscale)
         return images, *targets
 
+    images_per_batch = batch_size // views
     batches = (
-        pairs.skip(first_batch * batch_size)
-        .enumerate(start=first_batch * batch_size)
+        pairs.skip(first_batch * images_per_batch)
+        .enumerate(start=first_batch * images_per_batch)
         .map(read_and_augment, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        .batch(batch_size, drop_remainder=drop_remainder)
+        .batch(images_per_batch, drop_remainder=drop_remainder)
+        .map(merge_views)
     )
     if color_jitter > 0 or grayscale > 0:
         batches = batches.enumerate(start=first_batch).map(

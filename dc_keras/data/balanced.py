@@ -199,6 +199,7 @@ def training_batches(
     hflip: bool = True,
     color_jitter: float = 0.0,
     grayscale: float = 0.0,
+    views: int = 1,
     first_batch: int = 0,
 ) -> tf.data.Dataset:
     """The training pipeline: a sampler, then read, decode, random crop, flip and colours.
@@ -209,12 +210,13 @@ def training_batches(
         source: The images.
         sampler: Which of them, with which pseudo-labels.
         num_batches: Batches in an epoch.
-        batch_size: Images in a batch, over all replicas.
+        batch_size: Crops in a batch, over all replicas; a multiple of `views`.
         image_size: Side of the crops in pixels.
         min_area: Smallest crop as a fraction of the image's area.
         hflip: Whether half of the crops are mirrored.
         color_jitter: Strength of random changes of colour.
         grayscale: Part of the images that lose all colour.
+        views: Crops of each image that is drawn, which stand one behind the other.
         first_batch: Batches of the epoch to leave out from its beginning, whose images are not
             read.
 
@@ -224,7 +226,7 @@ def training_batches(
     """
     return augmented_batches(
         source,
-        sampler.pairs(num_batches * batch_size),
+        sampler.pairs(num_batches * batch_size // views),
         sampler.epoch_seed,
         batch_size=batch_size,
         image_size=image_size,
@@ -232,5 +234,6 @@ def training_batches(
         hflip=hflip,
         color_jitter=color_jitter,
         grayscale=grayscale,
+        views=views,
         first_batch=first_batch,
     )

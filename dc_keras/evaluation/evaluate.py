@@ -76,6 +76,9 @@ def evaluate(config: EvaluationConfig) -> EvaluationReport:
     for name, network in _networks(config, run, settings, split, strategy):
         print(f"Measuring the {name} network", flush=True)
         report.add(name, measure(network, split, settings, config.batch_size))
+    if "pixels" in config.baselines():
+        print("Measuring the pixels", flush=True)
+        report.add("pixels", measure_pixels(split, settings, config.batch_size))
     report.write(run.evaluation)
     return report
 
@@ -89,7 +92,12 @@ def _networks(
     run.load_weights(trained)
     yield "trained", trained
     for name in config.baselines():
-        outputs = len(split.train.class_names) if name == "supervised" else None
+        if name == "pixels":
+            continue
+        outputs = None
+        if name == "supervised":
+            outputs = len(split.train.class_names)
+            settings = dataclasses.replace(settings, instance_weight=0.0)
         with strategy.scope():
             network = build_trainer(settings, num_outputs=outputs)
         if name == "supervised":
@@ -136,13 +144,12 @@ def measure(
         split: Images and labels.
         settings: Of the run: image size, clustering, seed.
         batch_size: Images in a step of feature extraction.
-        layers: To judge, of the network, fc7 among them; "conv5" is the last convolution, before
-            its pooling.
+        layers: To judge, of the network; "conv5" is the last convolution, before its pooling.
 
     Returns:
-        Figures by name: cluster quality of fc7, and for each layer the accuracies of k-nearest
-        neighbours and of a linear probe, the regularisation chosen for it, and its accuracy on the
-        training images which that was chosen on.
+        Figures by name: cluster quality of the last of the layers, and for each layer the
+        accuracies of k-nearest neighbours and of a linear probe, the regularisation chosen for it,
+        and its accuracy on the training images which that was chosen on.
     """
     names = [LAST_CONV[settings.arch] if layer == "conv5" else layer for layer in layers]
     with network.distribute_strategy.scope():
@@ -157,7 +164,7 @@ def measure(
         )
         for source in (split.train, split.test)
     )
-    figures = dict(cluster_quality(split.train.labels, _clusters(train["fc7"], settings)))
+    figures = dict(cluster_quality(split.train.labels, _clusters(train[layers[-1]], settings)))
     for layer in layers:
         data = (train[layer], split.train.labels, test[layer], split.test.labels)
         figures[f"knn_{layer}"] = knn_accuracy(*data)
@@ -166,6 +173,18 @@ def measure(
         figures[f"probe_{layer}_c"] = probe.chosen_c
         figures[f"probe_{layer}_validation"] = probe.validation_accuracy
     return figures
+
+
+def measure_pixels(split: Split, settings: TrainingConfig, batch_size: int) -> dict[str, float]:
+    """Measures the pixels of the centre crops, averaged to at most 9,216 values, as features.
+
+    Returns:
+        Figures as of `measure`, under the names of fc7, in whose place the pixels are.
+    """
+    images = keras.Input((settings.image_size, settings.image_size, 3), dtype="uint8")
+    pixels = keras.Model(images, keras.layers.Rescaling(1 / 255, name="pixels")(images))
+    figures = measure(pixels, split, settings, batch_size, ("pixels",))
+    return {name.replace("pixels", "fc7"): value for name, value in figures.items()}
 
 
 def _clusters(features: np.ndarray, settings: TrainingConfig) -> np.ndarray:

@@ -191,8 +191,14 @@ class EvaluationReport:
             f"was chosen from {grid} on {VALIDATION_FRACTION:.0%} of the training images, never on "
             "the test images; then it was fitted to all training images.",
             "- conv5 is the last convolution after its ReLU, average-pooled to at most 9,216 "
-            "values; fc7 is the layer that is clustered, before its ReLU.",
+            "values; fc7 is the layer that is clustered, or the one to use where a projection is "
+            "clustered, before its ReLU.",
         ]
+        if "pixels" in self.rows:
+            lines.append(
+                "- Pixels: the colours of the centre crops, average-pooled to at most 9,216 "
+                "values, in fc7's place."
+            )
         for network, figures in self.rows.items():
             chosen = [
                 f"{figures[f'probe_{layer}_c']:g} for {layer}"

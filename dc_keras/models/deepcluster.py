@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from dc_keras.models.instance_contrast import instance_contrast
 from dc_keras.models.layers import BatchNormalization, CosineHead
 from dc_keras.models.sobel import sobel_gradients, sobel_output_shape
 from dc_keras.runtime import numpy_rng
@@ -57,12 +58,16 @@ class DeepCluster(keras.Model):
         model.compile(CoupledSGD(0.05, 0.9, 1e-5), CoupledSGD(0.05, 0.0, 1e-5))
     """
 
-    def compile(self, optimizer, head_optimizer):
-        """Sets the two optimizers.
+    def compile(self, optimizer, head_optimizer, *, instance_weight=0.0, instance_temperature=0.2):
+        """Sets the two optimizers, and what is learned beside the clusters.
 
         Args:
             optimizer: For everything but the head; keeps its state over all epochs.
             head_optimizer: For the head; starts anew with every clustering.
+            instance_weight: Part of the loss, in [0, 1], that is `instance_contrast` and not the
+                prediction of clusters. Above 0, rows 2 i and 2 i + 1 of a batch must be views of
+                one image.
+            instance_temperature: Its temperature.
         """
         if self.compute_dtype == "float16":
             # Small gradients would vanish. Names make the paths of their variables differ.
@@ -75,6 +80,9 @@ class DeepCluster(keras.Model):
         self.head_optimizer = head_optimizer
         self.optimizer.build(self.backbone_variables)
         self.head_optimizer.build(self.head.trainable_variables)
+        self._instance_weight = instance_weight
+        self._cluster_weight = tf.Variable(1.0 - instance_weight, trainable=False)
+        self._instance_temperature = instance_temperature
         self.loss_mean = keras.metrics.Mean("loss")
         self.accuracy_mean = keras.metrics.Mean("accuracy")
 
@@ -102,19 +110,25 @@ class DeepCluster(keras.Model):
         does not depend on how they meet in batches.
 
         Reference:
-            Caron et al. 2018, equation 1.
+            Caron et al. 2018, equation 1; for the views, see `instance_contrast`.
         """
         images, labels, weights = keras.utils.unpack_x_y_sample_weight(data)
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
         head_variables = self.head.trainable_variables
         backbone_variables = self.backbone_variables
+        # Made when the step is traced; as an attribute it would count as a layer.
+        seen_by_head = keras.Model(self.input, [self.head.input, self.output])
         with tf.GradientTape() as tape:
-            logits = self(images, training=True)
+            features, logits = seen_by_head(images, training=True)
             losses = tf.nn.sparse_softmax_cross_entropy_with_logits(
                 labels, tf.cast(logits, tf.float32)
             )
             if weights is not None:
                 losses *= weights
+            if self._instance_weight:
+                losses = self._cluster_weight * losses + self._instance_weight * (
+                    instance_contrast(features, labels, self._instance_temperature)
+                )
             loss = self.optimizer.scale_loss(tf.reduce_mean(losses) / replicas)
         gradients = tape.gradient(loss, backbone_variables + head_variables)
         split = len(backbone_variables)
@@ -130,6 +144,10 @@ class DeepCluster(keras.Model):
         self.loss_mean.update_state(losses)
         self.accuracy_mean.update_state(tf.cast(predictions == labels, tf.float32))
         return self.get_metrics_result()
+
+    def learn_clusters(self, learn: bool) -> None:
+        """Whether the clusters count, beside `instance_contrast`, from the next step on."""
+        self._cluster_weight.assign(1.0 - self._instance_weight if learn else 0.0)
 
     def redraw_head(self, seed: int, turn: int, keep: np.ndarray | None = None) -> None:
         """Gives the head new weights, bias 0, and its optimizer a fresh start.
@@ -202,6 +220,11 @@ class DeepCluster(keras.Model):
 
     def _dropouts(self) -> list[keras.layers.Layer]:
         return [layer for layer in self.layers if getattr(layer, "seed_generator", None)]
+
+
+def clustered_layer(network: keras.Model) -> str:
+    """Name of the layer whose outputs are clustered: "projection" where there is one, or "fc7"."""
+    return "projection" if "projection" in (layer.name for layer in network.layers) else "fc7"
 
 
 def feature_model(network: keras.Model, *layers: str) -> keras.Model:

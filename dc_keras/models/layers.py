@@ -167,10 +167,11 @@ def classifier(
     dropout_at_start: bool,
     scaled_init: bool,
     fc_norm: bool,
+    projection: int,
     temperature: float | None,
     seed: int,
 ):
-    """Two fully connected layers, `fc6` and `fc7`, and the `head`.
+    """Two fully connected layers, `fc6` and `fc7`, perhaps a projection, and the `head`.
 
     Args:
         x: The last feature maps, float `(n, h, w, c)`.
@@ -182,11 +183,17 @@ def classifier(
         scaled_init: Whether the layers start from `fc_stddev` instead of 0.01.
         fc_norm: Whether batch norm follows fc6 and fc7. The output of the second is then what is
             called "fc7".
+        projection: Outputs of `projection`, two layers behind fc7 that clusters and head see in
+            its place, so that fc7 need not give up what they do not ask for; 0 for none.
         temperature: Of a `CosineHead`, which sees fc7 without a ReLU; None for a linear head.
         seed: Initial weights derive from it.
 
     Returns:
         Logits, float `(n, num_clusters)`.
+
+    Reference:
+        Caron et al. 2018, section 4; for the projection, Chen et al. 2020, "A Simple Framework for
+        Contrastive Learning of Visual Representations", section 4.2.
     """
 
     def initializer(x, name, published_fan_in):
@@ -194,6 +201,9 @@ def classifier(
         return keras.initializers.RandomNormal(
             stddev=stddev, seed=derive_seed(seed, f"init {name}")
         )
+
+    def he_normal(name):
+        return keras.initializers.HeNormal(seed=derive_seed(seed, f"init {name}"))
 
     def dense(x, units, name, published_fan_in):
         kernel = initializer(x, name, published_fan_in)
@@ -212,6 +222,19 @@ def classifier(
     x = keras.layers.ReLU(name="relu6")(x)
     x = keras.layers.Dropout(dropout, seed=derive_seed(seed, "dropout"), name="dropout")(x)
     x = dense(x, units, "fc7", FULLY_CONNECTED)
+    if projection:
+        x = keras.layers.ReLU(name="projection_relu7")(x)
+        x = keras.layers.Dense(
+            max(1, units // 2),
+            use_bias=False,
+            kernel_initializer=he_normal("projection_hidden"),
+            name="projection_hidden",
+        )(x)
+        x = BatchNormalization(momentum=0.9, epsilon=1e-5, name="projection_norm")(x)
+        x = keras.layers.ReLU(name="projection_relu")(x)
+        x = keras.layers.Dense(
+            projection, kernel_initializer=he_normal("projection"), name="projection"
+        )(x)
     kernel = initializer(x, "head", FULLY_CONNECTED)
     if temperature is not None:
         return CosineHead(

@@ -23,6 +23,7 @@ def build_vgg16(
     dropout: float = 0.5,
     scaled_fc_init: bool = False,
     fc_norm: bool = False,
+    projection: int = 0,
     temperature: float | None = None,
     seed: int = 31,
 ) -> keras.Model:
@@ -41,6 +42,8 @@ def build_vgg16(
         dropout: Rate between the two fully connected layers.
         scaled_fc_init: Whether fully connected layers start from `fc_stddev` instead of 0.01.
         fc_norm: Whether batch norm follows fc6 and fc7; the features are then its output.
+        projection: Outputs of two more layers behind fc7, of which the last is `projection`: what
+            clusters and head see then; 0 for none.
         temperature: Of a cosine head in place of the linear one; None for that.
         seed: Initial weights derive from it.
 
@@ -65,6 +68,7 @@ def build_vgg16(
         dropout_at_start=False,
         scaled_init=scaled_fc_init,
         fc_norm=fc_norm,
+        projection=projection,
         temperature=temperature,
         seed=seed,
     )

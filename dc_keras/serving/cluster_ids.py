@@ -19,7 +19,7 @@ from dc_keras.data.ordered import ordered_batches
 from dc_keras.data.sources import ImageSource, open_source
 from dc_keras.errors import InputError
 from dc_keras.files import write_atomically
-from dc_keras.models.deepcluster import feature_model, load_network
+from dc_keras.models.deepcluster import clustered_layer, feature_model, load_network
 from dc_keras.training.run_state import RunDirectory
 
 
@@ -59,7 +59,7 @@ def assign(
     batches = ordered_batches(
         source, np.arange(len(source)), image_size=settings.image_size, batch_size=batch_size
     )
-    extractor = FeatureExtractor(feature_model(network, "fc7"))
+    extractor = FeatureExtractor(feature_model(network, clustered_layer(network)))
     with tqdm(total=len(source), desc="features", disable=not progress, leave=False) as bar:
         for features in extractor(batches):
             yield nearest_centroids(whitening.apply(features), centroids)

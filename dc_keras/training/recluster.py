@@ -300,6 +300,7 @@ class Recluster(keras.callbacks.Callback):
             cluster.
         reassign_churn: A clustering that is due is left out while that fraction is at most this;
             at 0 it never is, nor is the fraction estimated.
+        instance_epochs: Keras epochs at the beginning in which the clusters are not learned.
         seed: The run's seed.
         on_clustered: Called with (epoch from 0, clustering) after each clustering.
 
@@ -321,6 +322,7 @@ class Recluster(keras.callbacks.Callback):
         head_start: str = "redrawn",
         churn: Callable[[int], float] | None = None,
         reassign_churn: float = 0.0,
+        instance_epochs: int = 0,
         seed: int,
         on_clustered: Callable[[int, Clustering], None],
     ):
@@ -333,6 +335,7 @@ class Recluster(keras.callbacks.Callback):
         self._head_start = head_start
         self._churn = churn
         self._reassign_churn = reassign_churn
+        self._instance_epochs = instance_epochs
         self._seed = seed
         self._on_clustered = on_clustered
         self._warned: set[str] = set()
@@ -365,6 +368,7 @@ class Recluster(keras.callbacks.Callback):
         self._sampler.begin_epoch(self._seed, epoch)
 
     def on_epoch_begin(self, epoch, logs=None):
+        self._trainer.learn_clusters(epoch >= self._instance_epochs)
         self.taken_up = epoch == self._under_way
         if self.taken_up:
             return

@@ -116,12 +116,12 @@ def export_checkpoint(run_dir: str | os.PathLike, out: str | os.PathLike) -> pat
     torch = _torch()
     run = RunDirectory(run_dir)
     settings = run.config()
-    if settings.fc_norm or settings.head != "linear":
+    if settings.fc_norm or settings.projection or settings.head != "linear":
         raise InputError(
             "The network has another classifier than the published one, which is all that the "
             f"public PyTorch code knows. Received: a run with --fc_norm={settings.fc_norm} "
-            f"--head={settings.head}. Use its model/network.keras or the SavedModel of "
-            "dc_keras.serving.export."
+            f"--projection={settings.projection} --head={settings.head}. Use its "
+            "model/network.keras or the SavedModel of dc_keras.serving.export."
         )
     network = build_network(
         settings.arch,

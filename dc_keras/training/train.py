@@ -39,7 +39,12 @@ from dc_keras.data.stand_ins import LOOK_AHEAD, READ_ERRORS, SourceWithStandIns
 from dc_keras.errors import InputError
 from dc_keras.files import write_atomically, write_directory_atomically
 from dc_keras.models.architectures import build_network
-from dc_keras.models.deepcluster import CoupledSGD, DeepCluster, feature_model
+from dc_keras.models.deepcluster import (
+    CoupledSGD,
+    DeepCluster,
+    clustered_layer,
+    feature_model,
+)
 from dc_keras.runtime import (
     configure_devices,
     derive_seed,
@@ -97,17 +102,19 @@ def _train(config: TrainingConfig, run: RunDirectory, interruption: Interruption
         make_deterministic()
     configure_devices(config.virtual_devices)
     strategy = make_strategy(config.strategy, config.virtual_devices)
-    if config.batch_size % strategy.num_replicas_in_sync:
-        raise InputError(batch_not_divisible(config.batch_size, strategy.num_replicas_in_sync))
+    replicas = strategy.num_replicas_in_sync
+    if config.batch_size % (replicas * config.views):
+        raise InputError(batch_not_divisible(config.batch_size, replicas, config.views))
     source = open_images(config, run)
     config.save(run.flags)
 
     schedule = Schedule.of(config, len(source))
     with strategy.scope():
         model = build_trainer(config, schedule=schedule)
-        extractor = FeatureExtractor(feature_model(model, "fc7"))
-    images_per_epoch = schedule.steps * config.batch_size
-    sampler = make_sampler(config.sampler, len(source), images_per_epoch)
+        extractor = FeatureExtractor(feature_model(model, clustered_layer(model)))
+    crops_per_epoch = schedule.steps * config.batch_size
+    draws_per_epoch = crops_per_epoch // config.views
+    sampler = make_sampler(config.sampler, len(source), draws_per_epoch)
     batches = training_pipeline(config, source, sampler)
     progress = sys.stderr.isatty()
 
@@ -154,6 +161,7 @@ def _train(config: TrainingConfig, run: RunDirectory, interruption: Interruption
         head_start=config.head_start,
         churn=churn,
         reassign_churn=config.reassign_churn,
+        instance_epochs=round(config.instances_first * schedule.epochs),
         seed=config.seed,
         on_clustered=lambda epoch, made: run.save_assignments(epoch + 1, made.assignments),
     )
@@ -209,7 +217,8 @@ def _train(config: TrainingConfig, run: RunDirectory, interruption: Interruption
         try:
             fit(save)
         except READ_ERRORS:
-            upcoming = sampler.pairs(images_per_epoch).skip(save.place[1] * config.batch_size)
+            drawn = save.place[1] * config.batch_size // config.views
+            upcoming = sampler.pairs(draws_per_epoch).skip(drawn)
             indices = [pair[0] for pair in upcoming.take(LOOK_AHEAD).as_numpy_iterator()]
             replaced = source.replace_unreadable(np.array(indices), recluster.assignments)
             # What cannot be found again may have passed: a network drive that was busy.
@@ -339,6 +348,7 @@ def training_pipeline(
         hflip=config.hflip,
         color_jitter=config.color_jitter,
         grayscale=config.grayscale,
+        views=config.views,
         first_batch=first_batch,
     )
 
@@ -389,6 +399,7 @@ def build_trainer(
             dropout=config.dropout,
             scaled_fc_init=config.fc_init == "scaled",
             fc_norm=config.fc_norm,
+            projection=config.projection,
             temperature=config.temperature if config.head == "cosine" else None,
             seed=config.seed,
         )
@@ -401,6 +412,8 @@ def build_trainer(
     model.compile(
         CoupledSGD(learning_rate, config.momentum, config.weight_decay),
         CoupledSGD(learning_rate, 0.0, config.weight_decay, name="head_sgd"),
+        instance_weight=config.instance_weight,
+        instance_temperature=config.instance_temperature,
     )
     return model
 

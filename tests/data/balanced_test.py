@@ -210,6 +210,28 @@ def test_batches_carry_the_weights_of_their_images(rng):
         np.testing.assert_allclose(weights, expected[images[:, 16, 16, 0]], rtol=1e-6)
 
 
+def test_views_stand_one_behind_the_other():
+    images = np.random.default_rng(0).integers(0, 256, (40, 16, 16, 3), dtype="uint8")
+    source = ArraySource(images, [str(i) for i in range(40)])
+    sampler = UniformClusterSampler(40)
+    sampler.set_labels(np.arange(40, dtype="int32") % 4)
+
+    def batches(**changes):
+        arguments = {"num_batches": 3, "batch_size": 8, "image_size": 32, "color_jitter": 1.0}
+        return list(training_batches(source, sampler, **{**arguments, **changes}))
+
+    pairs = batches(views=2)
+    drawn = batches(batch_size=4)
+    assert len(pairs) == 3
+    for (crops, labels), (_, once) in zip(pairs, drawn, strict=True):
+        assert crops.shape == (8, 32, 32, 3)
+        np.testing.assert_array_equal(labels, np.repeat(once, 2))
+        assert not np.array_equal(crops[0], crops[1])
+    # Taken up in the middle, the rest is the same.
+    (rest,) = batches(views=2, first_batch=2)
+    np.testing.assert_array_equal(rest[0], pairs[2][0])
+
+
 def test_batches_repeat_by_epoch():
     sampler = UniformClusterSampler(40)
     sampler.begin_epoch(1, 2)

@@ -5,7 +5,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from dc_keras.models.deepcluster import CoupledSGD, DeepCluster, feature_model
+from dc_keras.models.deepcluster import (
+    CoupledSGD,
+    DeepCluster,
+    clustered_layer,
+    feature_model,
+)
+from dc_keras.models.instance_contrast import instance_contrast
 from dc_keras.models.vgg import build_vgg16
 from dc_keras.runtime import make_strategy, precision_of_layers
 
@@ -315,3 +321,41 @@ def test_features_are_before_the_relu_and_without_dropout(batches):
     assert values.shape == (8, 256)
     assert (values < 0).mean() > 0.2
     np.testing.assert_array_equal(values, np.asarray(features(images, training=False)))
+
+
+def test_the_loss_is_shared_between_clusters_and_images(batches):
+    images, labels = batches[0][0], np.repeat(batches[1][0][:4], 2)
+    network = build_vgg16(
+        SIZE, CLUSTERS, width=0.0625, dropout=0.0, fc_norm=True, projection=8, temperature=0.1
+    )
+    both = keras.Model(network.input, [network.get_layer("projection").output, network.output])
+    features, logits = both(images, training=True)
+    clusters = keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True)
+    expected = 0.7 * clusters + 0.3 * instance_contrast(features, labels, 0.5)
+
+    model = DeepCluster(network.input, network.output)
+    layers = [layer.name for layer in model.layers]
+    model.compile(
+        CoupledSGD(0.05, 0.9),
+        CoupledSGD(0.05, 0.0, name="head_sgd"),
+        instance_weight=0.3,
+        instance_temperature=0.5,
+    )
+    before = [np.array(variable) for variable in model.trainable_variables]
+    loss = model.train_step((tf.constant(images), tf.constant(labels)))["loss"]
+    # Two orders of float32 sums.
+    np.testing.assert_allclose(loss, np.mean(expected), rtol=1e-4)
+    assert all(
+        (was != np.array(now)).any()
+        for was, now in zip(before, model.trainable_variables, strict=True)
+        # What batch norm follows has a bias without effect.
+        if not ("conv" in now.path and "bias" in now.path)
+    )
+    assert [layer.name for layer in model.layers] == layers
+
+
+@pytest.mark.parametrize(("projection", "layer"), [(0, "fc7"), (8, "projection")])
+def test_what_is_clustered(projection, layer):
+    network = build_vgg16(SIZE, CLUSTERS, width=0.0625, projection=projection)
+    assert clustered_layer(network) == layer
+    assert feature_model(network, layer).output.shape == (None, 8 if projection else 256)

@@ -71,3 +71,14 @@ def test_classifier_with_batch_norm_and_cosine_head(rng, tmp_path):
 
     again = load_network(tmp_path / "network.keras")
     np.testing.assert_array_equal(logits, np.asarray(again(images, training=False)))
+
+
+@pytest.mark.parametrize("temperature", [None, 0.1])
+def test_a_projection_behind_fc7(temperature):
+    network = build_vgg16(32, 5, width=0.0625, projection=7, temperature=temperature)
+    names = [layer.name for layer in network.layers]
+    behind = ["projection_relu7", "projection_hidden", "projection_norm", "projection_relu"]
+    behind += ["projection", *([] if temperature else ["relu7"]), "head"]
+    assert names[names.index("fc7") + 1 :] == behind
+    assert network.get_layer("projection_hidden").kernel.shape == (256, 128)
+    assert network.get_layer("head").kernel.shape == (7, 5)

@@ -115,6 +115,23 @@ def test_a_clustering_changes_head_and_labels_and_nothing_else(model):
         np.testing.assert_array_equal(old, new.numpy())
 
 
+def test_clusters_are_learned_after_the_epochs_of_instances(rng):
+    arguments = "--image_size=32 --width=0.0625 --num_clusters=3 --instance_weight=0.5".split()
+    model = build_trainer(TrainingConfig.from_arguments([*arguments, "--weight_decay=0"]))
+    callback, _ = make(model, lambda turn: clustering_of([0, 1, 2] * 4), instance_epochs=2)
+    batch = (
+        tf.constant(rng.integers(0, 256, (4, 32, 32, 3), dtype="uint8")),
+        tf.constant([0, 0, 1, 1]),
+    )
+    learned = []
+    for epoch in range(4):
+        callback.on_epoch_begin(epoch)
+        head = model.head.kernel.numpy()
+        model.train_step(batch)
+        learned.append(not np.array_equal(head, model.head.kernel.numpy()))
+    assert learned == [False, False, True, True]
+
+
 def test_head_and_labels_stay_between_clusterings(model):
     callback, _ = make(model, lambda turn: clustering_of([turn % 3] * N), reassign=2.0)
     callback.on_epoch_begin(0)

@@ -277,7 +277,7 @@ def test_other_networks_and_other_things(torch, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("flag", ["--fc_norm", "--head=cosine"])
+@pytest.mark.parametrize("flag", ["--fc_norm", "--head=cosine", "--projection=8"])
 def test_networks_that_pytorchs_code_does_not_know(torch, tmp_path, flag):
     run = RunDirectory(tmp_path / "run")
     run.path.mkdir()
