@@ -211,6 +211,8 @@ def extract_layers(
         total=len(source), desc="features", disable=not sys.stderr.isatty(), leave=False
     ) as bar:
         for outputs in extractor(batches):
+            # A model with a single output gives it bare.
+            outputs = outputs if isinstance(outputs, list) else [outputs]
             flat = [pooled_conv_features(one) if one.ndim == 4 else one for one in outputs]
             collected.append(flat)
             bar.update(len(flat[0]))
