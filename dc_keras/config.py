@@ -26,7 +26,7 @@ CLUSTERINGS = ("kmeans", "pic")
 KMEANS_INITS = ("random", "kmeans++")
 SAMPLERS = ("uniform", "sqrt", "natural", "reweight", "released")
 ARCHITECTURES = ("vgg16", "alexnet")
-CACHES = ("auto", "ram", "off")
+CACHES = ("auto", "ram", "disk", "off")
 ON_COLLAPSE = ("warn", "stop")
 HEADS = ("linear", "cosine")
 HEAD_STARTS = ("redrawn", "matched", "centroids")
@@ -215,7 +215,8 @@ class TrainingConfig(_Config):
         "auto",
         "Decoded images. auto: held in memory when they take at most a quarter of what is free, "
         "but not with --deterministic, since crops of JPEGs come out a little different at their "
-        "edges; ram: held in memory; off: read from their files each time.",
+        "edges; ram: held in memory; disk: held in a file in --run_dir that ends with the process, "
+        "when they take at most half of the free disk; off: read from their files each time.",
         choices=CACHES,
     )
 

@@ -90,9 +90,10 @@ class ArraySource(ImageSource):
         """
         self.images = images
         super().__init__(names, labels, class_names)
-        # Without the device, a machine with a GPU would keep the images in the GPU's memory.
+        # Without the device, a machine with a GPU would keep the images in the GPU's memory. As a
+        # variable, because pipelines copy the tensors that they use.
         with tf.device("/cpu:0"):
-            self._pixels = tf.constant(images)
+            self._pixels = tf.Variable(images, trainable=False)
 
     def load(self, index: tf.Tensor) -> tf.Tensor:
         """Takes one image out of the array, grey repeated to RGB; see `ImageSource.load`."""

@@ -25,7 +25,7 @@ from dc_keras.clustering.pseudo_labels import Clustering
 from dc_keras.config import TrainingConfig, batch_not_divisible
 from dc_keras.data.augmented import augmented_batches
 from dc_keras.data.balanced import make_sampler, training_batches
-from dc_keras.data.decoded import decode_into_memory
+from dc_keras.data.decoded import hold_decoded
 from dc_keras.data.inspection import leave_out_unreadable, write_unreadable
 from dc_keras.data.samplers import Sampler
 from dc_keras.data.sources import (
@@ -275,11 +275,11 @@ def open_images(config: TrainingConfig, run: RunDirectory) -> SourceWithStandIns
             file=sys.stderr,
         )
 
-    def in_memory(source: ImageSource) -> ImageSource:
+    def decoded(source: ImageSource) -> ImageSource:
         # How much memory is free must not decide about bits.
         mode = "off" if config.deterministic and config.cache == "auto" else config.cache
-        source, told = decode_into_memory(
-            source, mode, seed=config.seed, progress=sys.stderr.isatty()
+        source, told = hold_decoded(
+            source, mode, run.path, seed=config.seed, progress=sys.stderr.isatty()
         )
         if told:
             print(f"Images are {told}")
@@ -289,7 +289,7 @@ def open_images(config: TrainingConfig, run: RunDirectory) -> SourceWithStandIns
     if run.exists():
         names = read_manifest(run.manifest).names
         positions, _ = positions_of(names, source)
-        source = in_memory(source.select(positions)) if len(positions) else source
+        source = decoded(source.select(positions)) if len(positions) else source
         return SourceWithStandIns(source, names, config.max_bad_fraction, report)
     check_number_of_clusters(config.num_clusters, len(source))
     readable, unreadable = leave_out_unreadable(
@@ -301,7 +301,7 @@ def open_images(config: TrainingConfig, run: RunDirectory) -> SourceWithStandIns
         write_unreadable({source.names[i]: why for i, why in unreadable.items()}, run.unreadable)
         print(f"Left out {len(unreadable)} unreadable images, listed in {run.unreadable}")
     write_manifest(readable, run.manifest)
-    source = in_memory(readable)
+    source = decoded(readable)
     return SourceWithStandIns(source, source.names, config.max_bad_fraction, report)
 
 
