@@ -16,17 +16,19 @@ from absl import app
 from dc_keras import config
 from dc_keras.errors import InputError
 from dc_keras.runtime import load_libraries_quietly
+from dc_keras.training.interruption import Interrupted, Interruption
 
 
 def main(settings: config.TrainingConfig) -> None:
     """Runs the training and says what to do with it."""
-    # TensorFlow is loaded here, after the flags were found to be right.
-    load_libraries_quietly()
-    from dc_keras.training.interruption import Interrupted
-    from dc_keras.training.train import train
-
     try:
-        run = train(settings)
+        # It takes some seconds to load TensorFlow, in which signals can come as well. It is done
+        # here, after the flags were found to be right.
+        with Interruption().listening():
+            load_libraries_quietly()
+            from dc_keras.training.train import train
+
+            run = train(settings)
     except InputError as error:
         config.exit_with_input_error(error)
     except Interrupted as interrupted:

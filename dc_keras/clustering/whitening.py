@@ -80,9 +80,9 @@ class Whitening:
 
     def _project(self, centered: np.ndarray) -> np.ndarray:
         descriptors = np.ascontiguousarray(centered @ self.projection, dtype=np.float32)
-        norms = np.linalg.norm(descriptors, axis=1, keepdims=True)
-        # The smallest normal float32 keeps a zero row zero instead of NaN.
-        return descriptors / np.maximum(norms, np.finfo(np.float32).tiny)
+        norms = np.sqrt(_squared_lengths(descriptors))[:, np.newaxis]
+        # The smallest normal number keeps a zero row zero instead of NaN.
+        return (descriptors / np.maximum(norms, np.finfo(np.float64).tiny)).astype(np.float32)
 
     def features_at(self, descriptors: np.ndarray) -> np.ndarray:
         """Features that have given descriptors: the inverse of `apply`, as far as there is one.
@@ -176,7 +176,12 @@ def fit_whitening(
 
 def _mean_square(features: np.ndarray) -> float:
     """Mean over images of the squared length, summed in float64."""
-    return float(np.einsum("ij,ij->i", features, features).mean(dtype=np.float64))
+    return float(_squared_lengths(features).mean())
+
+
+def _squared_lengths(rows: np.ndarray) -> np.ndarray:
+    """Squared lengths in float64, where the squares of all float32 numbers have room."""
+    return np.einsum("ij,ij->i", rows, rows, dtype=np.float64)
 
 
 def _exact_directions(centered: np.ndarray, dim: int) -> tuple[np.ndarray, np.ndarray]:

@@ -109,11 +109,13 @@ def test_an_image_at_the_mean_stays_zero(rng):
     dim=st.integers(1, 50),
     rank=st.integers(1, 40),
     offset=st.sampled_from([0.0, 1.0, 1000.0]),
+    scale=st.sampled_from([1e-30, 1.0, 1e30]),
     seed=st.integers(0, 1000),
 )
-def test_descriptors_are_white_and_of_unit_length(n, d, dim, rank, offset, seed):
+def test_descriptors_are_white_and_of_unit_length(n, d, dim, rank, offset, scale, seed):
     rng = np.random.default_rng(seed)
-    features = (rng.normal(size=(n, rank)) @ rng.normal(size=(rank, d)) + offset).astype("float32")
+    features = rng.normal(size=(n, rank)) @ rng.normal(size=(rank, d)) + offset
+    features = (features * scale).astype("float32")
     whitening = fit_whitening(features, dim)
     assert whitening.output_dim <= min(dim, n - 1, rank, d)
     descriptors = whitening.apply(features)

@@ -46,6 +46,7 @@ IMPROVED = {
         for number in (signal.SIGTERM, signal.SIGINT)
         for stage in ("extraction", "k-means", "training")
     },
+    "SIGINT: start": (1, goes_on(signals.end_at_the_start(signal.SIGINT))),
     "SIGTERM: in the middle of a save": (2, goes_on(signals.end_while_saving(signal.SIGTERM))),
     "SIGINT, then SIGTERM: at once": (1, goes_on(signals.end_at_the_second)),
     "SIGUSR1: extraction": (1, signals.save_on_request("extraction")),

@@ -1,5 +1,6 @@
 """SIGTERM, SIGINT and SIGUSR1 in each stage."""
 
+import pathlib
 import signal
 import time
 
@@ -16,6 +17,20 @@ def end_in(number, stage, limit=LIMIT_SECONDS):
         with case.start(terminal=True) as process:
             case.reach_stage(process, stage, clusterings=2 if stage == "training" else 3)
             _end(process, number, limit)
+
+    return disturb
+
+
+def end_at_the_start(number):
+    """A signal while TensorFlow is loaded."""
+
+    def disturb(case: Case) -> None:
+        with case.start() as process:
+            maps = pathlib.Path(f"/proc/{process.pid}/maps")
+            process.wait_until(lambda: "libtensorflow" in maps.read_text())
+            process.send_signal(number)
+            assert f"Stopped by {number.name}" in process.ended(128 + number)
+        assert not case.run_dir.exists()
 
     return disturb
 
