@@ -111,7 +111,7 @@ class _Config:
         flag_values.set_gnu_getopt()
         try:
             rest = flag_values(argv)[1:]
-        except (flags.Error, OSError) as error:
+        except (flags.Error, OSError, UnicodeDecodeError) as error:
             raise InputError(f"{error} Use --help to see the flags.") from error
         fields = dataclasses.fields(cls)
         arguments = [field for field in fields if "argument" in field.metadata]

@@ -199,6 +199,12 @@ def test_odd_paths_come_back_from_the_flagfile(tmp_path, name):
     assert TrainingConfig.from_arguments([f"--flagfile={tmp_path}/flags.cfg"]) == config
 
 
+def test_a_flagfile_that_is_no_text(tmp_path):
+    (tmp_path / "flags.cfg").write_bytes(b"--data_dir=\xff")
+    with pytest.raises(InputError, match="utf-8.*Use --help"):
+        TrainingConfig.from_arguments([f"--flagfile={tmp_path}/flags.cfg"])
+
+
 @pytest.mark.parametrize("name", [b"a ", b"a\nb", b"a\rb", b"\xff"])
 @pytest.mark.parametrize("flag", ["data_dir", "run_dir"])
 def test_paths_that_no_flagfile_holds_are_refused(flag, name):

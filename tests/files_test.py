@@ -3,8 +3,15 @@
 import os
 
 import pytest
+import tensorflow as tf
 
-from dc_keras.files import write_atomically, write_directory_atomically
+from dc_keras.errors import CannotWriteError
+from dc_keras.files import (
+    explain_write_errors,
+    tensorflow_errors_as_os_errors,
+    write_atomically,
+    write_directory_atomically,
+)
 
 
 def test_a_file_appears_at_the_end(tmp_path):
@@ -25,6 +32,14 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
         raise RuntimeError
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["a.bin"]
+
+
+def test_tensorflow_errors_are_told_like_those_of_python(tmp_path):
+    """`/dev/full` is a disk without room."""
+    with pytest.raises(CannotWriteError, match="(?s)events.*No space left.*make room"):
+        with explain_write_errors(tmp_path / "events"), tensorflow_errors_as_os_errors():
+            with tf.io.TFRecordWriter("/dev/full") as writer:
+                writer.write(b"event")
 
 
 def test_names_that_are_no_utf8_pass_through(tmp_path):
