@@ -2,10 +2,10 @@
 
     python -m benchmarks.kmeans
 
-Both may run 20 iterations, and assign. Faiss stops when the objective no longer changes, which ours
-does not, so the iterations that were run stand in the notes. For the warm start the points move a
-little, as descriptors do from one epoch to the next; counted are the iterations until the objective
-is at most what 20 from random points reach.
+Both may run 20 iterations, and assign; both stop when nothing changes any more. For the warm start
+the points move a little, as descriptors do from one epoch to the next; counted are the iterations
+until the objective is within a thousandth of what the iterations from random points reach. Exactly
+the same it need not become, since both end in an optimum of their own.
 """
 
 import faiss
@@ -50,8 +50,8 @@ def main() -> None:
         moved = unit(raw + 0.3 * rng.standard_normal((n, dim)))
         cold = kmeans(moved, k, SETTINGS, seed=2).objectives
         warm = kmeans(moved, k, SETTINGS, previous=before.assignments, seed=2).objectives
-        reached = np.flatnonzero(warm <= cold[-1])
-        needed = reached[0] if len(reached) else "more than 20"
+        reached = np.flatnonzero(warm <= 1.001 * cold[-1])
+        needed = reached[0] if len(reached) else f"more than {len(warm) - 1}"
         report(
             options,
             f"k-means, {kind} groups, n = {n:,}, {dim} dimensions, k = {k:,}",
@@ -61,7 +61,8 @@ def main() -> None:
             packages=["faiss-cpu", "numpy"],
             note=f"iterations {len(before.objectives) - 1} : {iterations}; objectives "
             f"{before.objectives[-1]:.6f} : {objective:.6f}; a warm start reaches in {needed} "
-            "iterations what a cold one does in 20 (goal: 10)",
+            f"iterations what a cold one does in {len(cold) - 1} (goal: half), and ends with an "
+            f"objective {warm[-1] / cold[-1] - 1:+.2%} away",
         )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from dc_keras.models.instance_contrast import instance_contrast
-from dc_keras.models.layers import BatchNormalization, CosineHead
+from dc_keras.models.layers import BatchNormalization, Convolution, CosineHead
 from dc_keras.models.sobel import sobel_gradients, sobel_output_shape
 from dc_keras.runtime import numpy_rng
 
@@ -256,6 +256,7 @@ def load_network(path: str | os.PathLike) -> keras.Model:
         "dc_keras>sobel_gradients": sobel_gradients,
         "dc_keras>sobel_output_shape": sobel_output_shape,
         "dc_keras>BatchNormalization": BatchNormalization,
+        "dc_keras>Convolution": Convolution,
         "dc_keras>CosineHead": CosineHead,
     }
     return keras.saving.load_model(path, custom_objects=functions, compile=False, safe_mode=True)

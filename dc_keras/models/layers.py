@@ -13,6 +13,8 @@ from dc_keras.runtime import derive_seed
 # Units of fc6 and fc7, and the standard deviation that all fully connected layers start with.
 FULLY_CONNECTED = 4096
 FC_STDDEV = 0.01
+# Side of the largest maps on which matrix products are faster, by type: measured on a CPU.
+_LARGEST_SMALL_MAP = {"float32": 4, "float64": 4, "bfloat16": 14}
 
 
 @keras.saving.register_keras_serializable(package="dc_keras")
@@ -53,6 +55,68 @@ class BatchNormalization(keras.layers.BatchNormalization):
             moving_variance * self.momentum + variance * (1 - self.momentum)
         )
         return outputs
+
+
+@keras.saving.register_keras_serializable(package="dc_keras")
+class Convolution(keras.layers.Conv2D):
+    """Keras's convolution, with another way to the gradient of 3x3 filters on small maps.
+
+    On CPUs the convolutions of TensorFlow are slow at it where a map has few rows: nine matrix
+    products take from a half to four fifths of the time, and from a tenth in bfloat16.
+    """
+
+    def convolution_op(self, inputs, kernel):
+        largest = _LARGEST_SMALL_MAP.get(inputs.dtype.name, 0)
+        small = max(inputs.shape[1:3]) <= largest
+        plain = self.kernel_size == (3, 3) and self.strides == (1, 1) and self.padding == "same"
+        if small and plain and not tf.config.list_physical_devices("GPU"):
+            # In the type of the computation, and read: custom gradients take no variables.
+            kernel = tf.convert_to_tensor(keras.ops.convert_to_tensor(kernel))
+            return _convolve_small(inputs, kernel)
+        return super().convolution_op(inputs, kernel)
+
+
+@tf.custom_gradient
+def _convolve_small(inputs: tf.Tensor, kernel: tf.Tensor):
+    """A 3x3 convolution without strides, padded to the same size, and its gradients."""
+
+    def gradients(upstream):
+        to_inputs = tf.nn.conv2d_transpose(upstream, kernel, tf.shape(inputs), 1, "SAME")
+        return to_inputs, filter_gradient(inputs, upstream)
+
+    return tf.nn.conv2d(inputs, kernel, 1, "SAME"), gradients
+
+
+def filter_gradient(inputs: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
+    """Gradient of the filters of a 3x3 convolution that is padded to the same size.
+
+    Each of the nine places in a filter multiplies the maps by themselves, shifted; where the shift
+    leads outside, there is nothing to multiply.
+
+    Args:
+        inputs: Float `(n, h, w, c)`.
+        upstream: Gradient of the outputs, float `(n, h, w, d)`.
+
+    Returns:
+        Float `(3, 3, c, d)`.
+    """
+
+    def shifts(size):
+        for shift in (-1, 0, 1):
+            here, there = max(0, shift), max(0, -shift)
+            yield slice(here, size - there), slice(there, size - here)
+
+    channels, filters = inputs.shape[-1], upstream.shape[-1]
+    products = [
+        tf.matmul(
+            tf.reshape(inputs[:, rows, columns], (-1, channels)),
+            tf.reshape(upstream[:, rows_out, columns_out], (-1, filters)),
+            transpose_a=True,
+        )
+        for rows, rows_out in shifts(inputs.shape[1])
+        for columns, columns_out in shifts(inputs.shape[2])
+    ]
+    return tf.reshape(tf.stack(products), (3, 3, channels, filters))
 
 
 @keras.saving.register_keras_serializable(package="dc_keras")
@@ -144,7 +208,7 @@ def conv_bn_relu(
         distribution="untruncated_normal",
         seed=derive_seed(seed, f"init conv{suffix}"),
     )
-    x = keras.layers.Conv2D(
+    x = Convolution(
         channels,
         size,
         strides=strides,

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from dc_keras.models.layers import BatchNormalization, CosineHead
+from dc_keras.models.layers import BatchNormalization, Convolution, CosineHead, filter_gradient
 from dc_keras.models.vgg import build_vgg16
 
 
@@ -40,6 +40,42 @@ def test_frozen_batch_norm_uses_its_running_statistics(rng):
     np.testing.assert_array_equal(layer(inputs, training=True), layer(inputs, training=False))
     for was, now in zip(before, layer.variables, strict=True):
         np.testing.assert_array_equal(was, now.numpy())
+
+
+@pytest.mark.parametrize("shape", [(3, 1, 1, 2), (5, 2, 2, 3), (4, 4, 3, 5), (2, 1, 6, 4)])
+def test_filter_gradient_is_tensorflows(rng, shape):
+    inputs = tf.constant(rng.normal(size=shape))
+    kernel = tf.constant(rng.normal(size=(3, 3, shape[-1], 7)))
+    upstream = tf.constant(rng.normal(size=(*shape[:3], 7)))
+    with tf.GradientTape() as tape:
+        tape.watch(kernel)
+        outputs = tf.nn.conv2d(inputs, kernel, 1, "SAME")
+    expected = tape.gradient(outputs, kernel, upstream)
+    np.testing.assert_allclose(filter_gradient(inputs, upstream), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("graph", [False, True])
+@pytest.mark.parametrize("side", [2, 4, 5])
+def test_convolution_is_kerass(rng, side, graph):
+    """Outputs and all gradients, on maps small and large, eagerly and in a graph."""
+    inputs = tf.constant(rng.normal(size=(3, side, side, 4)).astype("float32"))
+    found = []
+    for layer_class in (Convolution, keras.layers.Conv2D):
+        layer = layer_class(6, 3, padding="same")
+        layer.build(inputs.shape)
+        layer.kernel.assign(np.random.default_rng(5).normal(size=(3, 3, 4, 6)))
+
+        def compute(layer=layer):
+            with tf.GradientTape() as tape:
+                tape.watch(inputs)
+                outputs = layer(inputs)
+                loss = tf.reduce_sum(outputs**3)
+            return [outputs, *tape.gradient(loss, [inputs, *layer.trainable_variables])]
+
+        found.append(tf.function(compute)() if graph else compute())
+    for ours, kerass in zip(*found, strict=True):
+        # float32 sums in another order.
+        np.testing.assert_allclose(ours, kerass, atol=1e-5 * np.abs(kerass).max())
 
 
 def test_cosine_head_by_its_formula(rng):
