@@ -185,8 +185,9 @@ class TrainingConfig(_Config):
         "",
         "Images to learn from: a folder (class sub-folders or flat, nested), an .npz file with an "
         "array `images` uint8 (n, h, w, 1 or 3), TFRecord shards (their folder, or a pattern such "
-        "as /data/train-*-of-*), a folder made by dc_keras.data.pack, or sklearn:digits. Paths may "
-        "be those of tf.io.gfile, such as gs://. Labels are never trained on.",
+        "as /data/train-*-of-*), a folder made by dc_keras.data.pack, tfds:NAME (TensorFlow "
+        "Datasets), or sklearn:digits. Paths may be those of tf.io.gfile, such as gs://. Labels "
+        "are never trained on.",
         required=True,
     )
     run_dir: str = _flag(
@@ -603,7 +604,7 @@ class TrainingConfig(_Config):
             InputError: If a path cannot stand in a flagfile, which is UTF-8 with a flag a line.
         """
         changes = {"run_dir": os.path.abspath(self.run_dir)}
-        if not self.data_dir.startswith("sklearn:") and "://" not in self.data_dir:
+        if not self.data_dir.startswith(("sklearn:", "tfds:")) and "://" not in self.data_dir:
             changes["data_dir"] = os.path.abspath(self.data_dir)
         for name, path in changes.items():
             # absl reads UTF-8, takes it apart at line ends and strips the lines.

@@ -1,4 +1,4 @@
-"""Where the images come from: folders, arrays, TFRecord shards, packed folders.
+"""Where the images come from: folders, arrays, TFRecord shards, packed folders, TFDS.
 
 Every stage of the loop names an image by its index, the position in a source's sorted listing.
 A source turns that index into encoded bytes or pixels inside a tf.data pipeline. Class labels,
@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import tensorflow as tf
 
-from dc_keras.data import array_records, tfrecords
+from dc_keras.data import array_records, tfds, tfrecords
 from dc_keras.data.image_source import ImageSource, numbered
 from dc_keras.errors import InputError
 from dc_keras.files import write_atomically
@@ -119,6 +119,7 @@ def open_source(data_dir: str) -> ImageSource:
             an `.npz` file: `images` uint8 (n, h, w, 1 or 3), and perhaps `labels`, integers (n,);
             a folder of TFRecord shards, or a pattern such as `/data/train-*-of-*`; see `tfrecords`;
             a folder that `dc_keras.data.pack` made; see `array_records`;
+            `tfds:NAME` or `tfds:NAME@SPLIT`: a data set of TensorFlow Datasets; see `tfds`;
             `sklearn:digits`: the 1,797 grey 8x8 digits that come with scikit-learn.
             All but packed folders may be on any file system of `tf.io.gfile`, such as `gs://`.
 
@@ -131,6 +132,8 @@ def open_source(data_dir: str) -> ImageSource:
     """
     if data_dir == DIGITS:
         return _open_digits()
+    if data_dir.startswith(tfds.PREFIX):
+        return tfds.open_tfds(data_dir)
     try:
         # As bytes, paths need not be UTF-8.
         is_folder = tf.io.gfile.isdir(os.fsencode(data_dir))
@@ -152,7 +155,7 @@ def open_source(data_dir: str) -> ImageSource:
     raise InputError(
         f"{what}. Received: {data_dir!r} (that is {_absolute(data_dir)!r}). Expected: a folder of "
         "images, an .npz file, TFRecord shards (a folder of them, or a pattern such as "
-        f"train-*-of-*), a packed folder, or {DIGITS!r}. Check the path."
+        f"train-*-of-*), a packed folder, tfds:NAME, or {DIGITS!r}. Check the path."
     )
 
 

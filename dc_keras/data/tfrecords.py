@@ -7,22 +7,18 @@ record at its offset, checksum included, without leaving the graph and without P
 """
 
 import collections
-import hashlib
 import os
-import pathlib
 import re
 import struct
-import zipfile
 from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
 import tqdm
-from absl import logging
 
 from dc_keras.data.image_source import ImageSource, numbered
-from dc_keras.errors import CannotWriteError, InputError
-from dc_keras.files import write_atomically
+from dc_keras.data.index_cache import kept_arrays
+from dc_keras.errors import InputError
 
 IMAGE, LABEL = "image/encoded", "image/class/label"
 # Length (8 bytes) and its checksum (4) before the data, the checksum of the data (4) behind.
@@ -174,23 +170,13 @@ def _check_complete(paths: Sequence[str]) -> None:
 def _cached_index(paths: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """What `_scan` finds, from the last time if the shards are as they were."""
     sizes = [_status(path) for path in paths]
-    key = hashlib.sha256(repr(list(zip(paths, sizes, strict=True))).encode()).hexdigest()
-    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    cached = pathlib.Path(home, "dc_keras", f"tfrecords-{key[:32]}.npz")
-    try:
-        # NumPy leaves a file open that it opened itself and could not read.
-        with open(cached, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return arrays["counts"], arrays["lengths"], arrays["labels"]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        pass  # There is none yet, or it is damaged and made anew.
-    index = _scan(paths, sum(size for size, _ in sizes))
-    try:
-        cached.parent.mkdir(parents=True, exist_ok=True)
-        with write_atomically(cached, "wb") as file:
-            np.savez(file, **dict(zip(("counts", "lengths", "labels"), index, strict=True)))
-    except (OSError, CannotWriteError) as error:
-        logging.warning("The index of the shards is made again next time: %s", error)
-    return index
+    names = ("counts", "lengths", "labels")
+    arrays = kept_arrays(
+        "tfrecords",
+        repr(list(zip(paths, sizes, strict=True))),
+        lambda: dict(zip(names, _scan(paths, sum(size for size, _ in sizes)), strict=True)),
+    )
+    return tuple(arrays[name] for name in names)
 
 
 def _status(path: str) -> tuple[int, int]:
