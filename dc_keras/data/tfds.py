@@ -143,11 +143,13 @@ def _check_shards(data_dir: str, split, feature: str) -> None:
         try:
             reader = module.ArrayRecordReader(os.fspath(path))
             found = reader.num_records()
-            # What was cut off can read as records of something else.
-            for record in reader.read([found - 1]) if found else ():
+            # What was cut off can read as nothing or as something else.
+            last = reader.read([found - 1]) if found else []
+            for record in last:
                 tf.io.parse_single_example(record, {feature: tf.io.FixedLenFeature([], tf.string)})
             reader.close()
-            problem = f"it has {found:,} records of {expected:,}" if found != expected else ""
+            whole = found == expected and len(last) == min(found, 1)
+            problem = "" if whole else f"it has {found:,} records of {expected:,}, or fewer"
         except tf.errors.OpError:
             problem = "its last record has no image"
         except (OSError, RuntimeError, ValueError) as error:
@@ -168,7 +170,15 @@ def _read_labels(records: Sequence[bytes], label: str) -> np.ndarray:
         for begin in range(0, len(records), _READ_AT_A_TIME):
             positions = range(begin, min(begin + _READ_AT_A_TIME, len(records)))
             stored = records.__getitems__(list(positions))
-            labels.append(tf.io.parse_example(stored, example)[label].numpy())
+            try:
+                labels.append(tf.io.parse_example(stored, example)[label].numpy())
+            except tf.errors.OpError as error:
+                raise InputError(
+                    f"A shard of the data set is missing or damaged. Received: records {begin:,} "
+                    f"to {begin + len(positions) - 1:,}, of which one has no label. "
+                    "Expected: the shards as TensorFlow Datasets prepared them. Prepare the data "
+                    "set again."
+                ) from error
             bar.update(len(positions))
     return np.concatenate(labels).astype(np.int32)
 
