@@ -36,7 +36,7 @@ DISTRIBUTIONS = {
 }
 # Packages that the code does without where they are missing: requirements-data.txt, -torch.txt and
 # -benchmarks.txt. They are in no lock, so Bazel's tests skip what needs them.
-OPTIONAL = {"array_record", "matplotlib", "torch"}
+OPTIONAL = {"array_record", "matplotlib", "tensorflow_datasets", "torch"}
 # Packages that are loaded without an import, by what is written instead.
 LOADED_BY = {"tf.summary": "tensorboard", "keras.callbacks.TensorBoard": "tensorboard"}
 
