@@ -12,7 +12,10 @@ import textures
 
 REPOSITORY = pathlib.Path(__file__).parent.parent
 README = (REPOSITORY / "README.md").read_text()
-SMALL = "--image_size=32 --width=0.0625 --num_clusters=8 --pca_dim=16 --epochs=1 --batch_size=16"
+SMALL = (
+    "--image_size=32 --width=0.0625 --num_clusters=8 --pca_dim=16 --epochs=1 --batch_size=16 "
+    "--reassign=1"
+)
 
 
 def blocks(language):
@@ -64,6 +67,7 @@ def test_all_commands_in_their_order(tmp_path, torch):
         "IMAGES": tmp_path / "images",
         "EXPORTED": tmp_path / "exported",
         "IMPORTED": tmp_path / "imported",
+        "PAPER_RUN": tmp_path / "run2",
         "weights.pth": tmp_path / "weights.pth",
         "RUN": tmp_path / "run",
         "clusters.csv": tmp_path / "clusters.csv",
