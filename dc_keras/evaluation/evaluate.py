@@ -94,14 +94,15 @@ def _networks(
     for name in config.baselines():
         if name == "pixels":
             continue
-        outputs = None
         if name == "supervised":
-            outputs = len(split.train.class_names)
-            settings = dataclasses.replace(settings, instance_weight=0.0)
-        with strategy.scope():
-            network = build_trainer(settings, num_outputs=outputs)
-        if name == "supervised":
-            train_supervised(network, split.train, settings)
+            # From the labels alone.
+            supervised = dataclasses.replace(settings, instance_weight=0.0)
+            with strategy.scope():
+                network = build_trainer(supervised, num_outputs=len(split.train.class_names))
+            train_supervised(network, split.train, supervised)
+        else:
+            with strategy.scope():
+                network = build_trainer(settings)
         yield name, network
 
 
