@@ -9,6 +9,7 @@ import collections
 import csv
 import dataclasses
 import hashlib
+import heapq
 import os
 import pathlib
 import zipfile
@@ -114,7 +115,8 @@ def open_source(data_dir: str) -> ImageSource:
     Args:
         data_dir: One of
             a folder: its image files (JPEG, PNG, BMP, GIF, WebP by suffix, in upper or lower case)
-            at any depth, links followed, hidden files and folders and all other files skipped.
+            at any depth, links followed (what several lead to is read once), hidden files and
+            folders and all other files skipped.
             There are labels when every image lies in a sub-folder: the first one names the class;
             an `.npz` file: `images` uint8 (n, h, w, 1 or 3), and perhaps `labels`, integers (n,);
             a folder of TFRecord shards, or a pattern such as `/data/train-*-of-*`; see `tfrecords`;
@@ -252,7 +254,7 @@ def _open_folder(root: str) -> ImageSource:
         shards = [path for path in shards if not tf.io.gfile.isdir(os.fsencode(path))]
         if shards:
             return tfrecords.open_tfrecords(shards)
-        paths = sorted(_walk_remote(root) if _is_remote(root) else _walk(root, (), frozenset()))
+        paths = sorted(_walk_remote(root) if _is_remote(root) else _walk(root))
     except (OSError, tf.errors.OpError) as error:
         raise InputError(
             f"The data folder cannot be listed. Received: {root!r} ({error}). "
@@ -303,24 +305,35 @@ def _sorted_without_classes(root: str, paths: list[tuple[str, ...]]) -> list[tup
     return sorted(paths, key=lambda parts: (keys[parts], parts))
 
 
-def _walk(
-    root: str, parts: tuple[str, ...], ancestors: frozenset[tuple[int, int]]
-) -> Iterator[tuple[str, ...]]:
-    """Yields the path of every image file as its parts, so that they sort folder by folder."""
-    folder = os.path.join(root, *parts)
-    status = os.stat(folder)
-    if (status.st_dev, status.st_ino) in ancestors:
-        return  # A link to a folder above: following it would never end.
-    ancestors |= {(status.st_dev, status.st_ino)}
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name.startswith("."):
-                continue
-            if _is_folder(entry):
-                yield from _walk(root, (*parts, entry.name), ancestors)
-            # A broken link is listed, so that it is reported and not passed over in silence.
-            elif entry.name.lower().endswith(IMAGE_SUFFIXES):
-                yield (*parts, entry.name)
+def _walk(root: str) -> Iterator[tuple[str, ...]]:
+    """Yields the path of every image file as its parts.
+
+    A folder is read once, whatever leads to it: at its own place if that is below the root, else by
+    the first of its links by name. So links in circles end, and folders that all link to each other
+    are not listed once for each way through them.
+    """
+    seen = set()
+    folders, links = [()], []
+    while folders or links:
+        parts = folders.pop() if folders else heapq.heappop(links)
+        folder = os.path.join(root, *parts)
+        status = os.stat(folder)
+        if (status.st_dev, status.st_ino) in seen:
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                path = (*parts, entry.name)
+                if entry.name.startswith("."):
+                    continue
+                if _is_folder(entry):
+                    if entry.is_symlink():
+                        heapq.heappush(links, path)
+                    else:
+                        folders.append(path)
+                # A broken link is listed, so that it is reported and not passed over in silence.
+                elif entry.name.lower().endswith(IMAGE_SUFFIXES):
+                    yield path
 
 
 def _is_folder(entry: os.DirEntry) -> bool:
@@ -331,7 +344,7 @@ def _is_folder(entry: os.DirEntry) -> bool:
 
 
 def _walk_remote(root: str) -> Iterator[tuple[str, ...]]:
-    """As `_walk`, for file systems that have no links."""
+    """`_walk` for file systems that have no links."""
     for folder, _, files in tf.io.gfile.walk(root):
         parts = tuple(filter(None, folder.removeprefix(root).split("/")))
         for name in files:

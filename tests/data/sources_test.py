@@ -76,6 +76,24 @@ def test_links_are_followed_once_and_broken_ones_listed(tmp_path):
     assert sources.open_source(str(data)).names == ("broken.png", "class/1.png")
 
 
+def test_a_folder_is_listed_at_its_own_place_and_not_by_links_to_it(tmp_path):
+    write_image(tmp_path / "data" / "b" / "1.png")
+    write_image(tmp_path / "elsewhere" / "2.png")
+    for name, target in {"a": "data/b", "c": "data/b", "d": "elsewhere", "e": "elsewhere"}.items():
+        (tmp_path / "data" / name).symlink_to(tmp_path / target)
+    assert sources.open_source(str(tmp_path / "data")).names == ("b/1.png", "d/2.png")
+
+
+def test_folders_that_all_link_to_each_other_are_listed_once(tmp_path):
+    # There are more than 20! ways through them.
+    names = [f"{i:02d}" for i in range(20)]
+    for name in names:
+        write_image(tmp_path / name / f"{name}.png")
+        for other in names:
+            (tmp_path / name / f"to_{other}").symlink_to(tmp_path / other)
+    assert sources.open_source(str(tmp_path)).names == tuple(f"{n}/{n}.png" for n in names)
+
+
 def test_a_name_that_is_no_utf8_is_listed_loaded_and_kept_in_the_manifest(tmp_path):
     path = os.path.join(os.fsencode(tmp_path), b"caf\xe9.png")
     try:
