@@ -12,6 +12,7 @@ import re
 import signal
 import subprocess
 import sys
+import termios
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -65,6 +66,9 @@ class Program(subprocess.Popen):
         self._chunks = []
         out, to_out = os.pipe()
         err, to_err = pty.openpty() if terminal else os.pipe()
+        if terminal:
+            # On one without columns tqdm shows nothing.
+            termios.tcsetwinsize(to_err, (24, 100))
         try:
             super().__init__(
                 [sys.executable, *map(str, arguments)],
