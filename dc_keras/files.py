@@ -8,6 +8,7 @@ import contextlib
 import os
 import pathlib
 import re
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -77,8 +78,7 @@ def write_directory_atomically(path: str | os.PathLike) -> Iterator[pathlib.Path
             os.chmod(temporary, 0o777 & ~_umask())
             if path.exists():
                 # A folder cannot be replaced in one step, so the old one moves aside first.
-                aside = pathlib.Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-                os.replace(path, aside / path.name)
+                aside = _move_aside(path)
                 os.replace(temporary, path)
                 shutil.rmtree(aside)
             else:
@@ -87,6 +87,20 @@ def write_directory_atomically(path: str | os.PathLike) -> Iterator[pathlib.Path
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
+
+
+def remove_directory(path: str | os.PathLike) -> None:
+    """Removes a folder, which is whole under its name until it is gone.
+
+    Args:
+        path: The folder.
+
+    Raises:
+        CannotWriteError: If the disk does not let it be removed.
+    """
+    path = pathlib.Path(path)
+    with explain_write_errors(path):
+        shutil.rmtree(_move_aside(path))
 
 
 def append_line(path: str | os.PathLike, line: str) -> None:
@@ -150,6 +164,13 @@ def tensorflow_errors_as_os_errors() -> Iterator[None]:
         yield
     except tf.errors.OpError as error:
         raise OSError(error.message) from error
+
+
+def _move_aside(path: pathlib.Path) -> pathlib.Path:
+    """Gives a folder the name of a temporary one, which takes no room on a full disk."""
+    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    os.replace(path, aside)
+    return aside
 
 
 def _sync_folder(path: pathlib.Path) -> None:

@@ -8,6 +8,8 @@ import tensorflow as tf
 from dc_keras.errors import CannotWriteError
 from dc_keras.files import (
     explain_write_errors,
+    remove_directory,
+    remove_leftovers,
     tensorflow_errors_as_os_errors,
     write_atomically,
     write_directory_atomically,
@@ -73,3 +75,23 @@ def test_a_failed_folder_leaves_the_old_one(tmp_path):
         (folder / "new").touch()
         raise RuntimeError
     assert os.listdir(tmp_path) == ["model"] and os.listdir(place) == ["old"]
+
+
+def test_a_folder_that_is_being_removed_is_not_found_in_part(tmp_path, monkeypatch):
+    def killed(path):
+        raise KeyboardInterrupt
+
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "file").touch()
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("shutil.rmtree", killed)
+        remove_directory(tmp_path / "old")
+    assert not (tmp_path / "old").exists()
+    assert len(os.listdir(tmp_path)) == 1
+    remove_leftovers(tmp_path)
+    assert not os.listdir(tmp_path)
+
+
+def test_a_folder_that_cannot_be_removed_is_told_plainly(tmp_path):
+    with pytest.raises(CannotWriteError, match="gone.*Expected"):
+        remove_directory(tmp_path / "gone")

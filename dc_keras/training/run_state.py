@@ -22,7 +22,6 @@ import json
 import os
 import pathlib
 import re
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
@@ -34,7 +33,13 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 
 from dc_keras.config import TrainingConfig
 from dc_keras.errors import InputError
-from dc_keras.files import append_line, explain_write_errors, remove_leftovers, write_atomically
+from dc_keras.files import (
+    append_line,
+    explain_write_errors,
+    remove_directory,
+    remove_leftovers,
+    write_atomically,
+)
 from dc_keras.training.checkpoints import (
     Checkpoint,
     DamagedCheckpointError,
@@ -194,7 +199,7 @@ class RunDirectory:
         with explain_write_errors(self.path):
             for path, place in self._checkpoint_paths():
                 if place > (epoch, step):
-                    shutil.rmtree(path)
+                    remove_directory(path)
             # The epoch that is under way was clustered before its first step.
             known = epoch + (step > 0)
             for path in self.assignments.glob("epoch-*.npy"):
@@ -233,7 +238,7 @@ class RunDirectory:
             name = f"epoch-{checkpoint.epoch + 1:04d}-step-{checkpoint.step:06d}"
         write_checkpoint(self.checkpoints / name, model, checkpoint)
         for path in self.newest_checkpoints()[keep:]:
-            shutil.rmtree(path)
+            remove_directory(path)
 
     def save_weights(self, network: keras.Model, epoch: int) -> None:
         """Writes a checkpoint of weights alone: to evaluate and export, not to train on.

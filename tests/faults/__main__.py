@@ -37,7 +37,11 @@ IMPROVED = {
     "kill -9: in the middle of a save": (6, goes_on(kills.kill_while(*SAVES))),
     "kill -9: k-means, save, training": (
         2,
-        goes_on(kills.kill_in("k-means"), kills.kill_while(*SAVES), kills.kill_in("training")),
+        goes_on(
+            kills.kill_in("k-means"),
+            kills.kill_while("checkpoints/.epoch-*"),
+            kills.kill_in("training"),
+        ),
     ),
     "kill -9: evaluation": (3, kills.kill_evaluation),
     "kill -9: export": (3, kills.kill_export),
