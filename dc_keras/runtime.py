@@ -167,8 +167,11 @@ def make_strategy(name: str = "auto", virtual_devices: int = 0):
             f"Received: --strategy=mirrored on a machine with {len(gpus)} GPU(s). "
             "Use --strategy=one, or split the CPU with --virtual_devices=2 to try it out."
         )
+    if not devices:
+        # TensorFlow's own place: batches go from tf.data to the network with nothing between.
+        return tf.distribute.get_strategy()
     if name == "one" or len(devices) < 2:
-        return tf.distribute.OneDeviceStrategy(devices[0] if devices else "/cpu:0")
+        return tf.distribute.OneDeviceStrategy(devices[0])
     # Virtual devices share a memory, so there is nothing to gain from TensorFlow's collectives, and
     # two strategies in one process (tests, notebooks) would confuse each other's.
     on_one_cpu = tf.distribute.ReductionToOneDevice() if virtual_devices > 0 else None

@@ -136,9 +136,11 @@ def compute_descriptors(
         started = time.monotonic()
         whitening = fit_whitening(features, pca_dim, whiten=whiten, copy=False)
         pca_seconds = time.monotonic() - started
-        descriptors = np.empty((num_images, whitening.output_dim), np.float32)
-        descriptors[sample] = whitening.apply_centered(features)
+        # The sample's rows lie in all pages of the array, which is made when the features are gone.
+        of_sample = whitening.apply_centered(features)
         del features
+        descriptors = np.empty((num_images, whitening.output_dim), np.float32)
+        descriptors[sample] = of_sample
         start = 0
         for batch in extract(rest) if len(rest) else ():
             descriptors[rest[start : start + len(batch)]] = whitening.apply(_check_finite(batch))

@@ -5,6 +5,7 @@ import tensorflow as tf
 from dc_keras.data.color import jitter_colors
 from dc_keras.data.image_source import ImageSource
 from dc_keras.data.preprocessing import augment
+from dc_keras.data.threads import READERS, untuned
 
 
 def augmented_batches(
@@ -75,14 +76,14 @@ def augmented_batches(
     batches = (
         pairs.skip(first_batch * images_per_batch)
         .enumerate(start=first_batch * images_per_batch)
-        .map(read_and_augment, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        .map(read_and_augment, num_parallel_calls=READERS, deterministic=True)
         .batch(images_per_batch, drop_remainder=drop_remainder)
         .map(merge_views)
     )
     if color_jitter > 0 or grayscale > 0:
         batches = batches.enumerate(start=first_batch).map(
-            change_colors, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+            change_colors, num_parallel_calls=READERS, deterministic=True
         )
     options = tf.data.Options()
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
-    return batches.prefetch(2).with_options(options)
+    return untuned(batches.prefetch(2).with_options(options))

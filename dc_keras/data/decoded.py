@@ -20,6 +20,7 @@ from dc_keras.data.image_source import ImageSource
 from dc_keras.data.preprocessing import decode
 from dc_keras.data.sources import ArraySource
 from dc_keras.data.stand_ins import READ_ERRORS
+from dc_keras.data.threads import READERS, untuned
 from dc_keras.errors import InputError
 
 # Part of the free memory that decoded images take at most, where nobody asks for more, and of the
@@ -135,11 +136,11 @@ def hold_decoded(
 
 def _decode_all(source: ImageSource, progress: bool) -> Iterator[np.ndarray]:
     """Yields every image, uint8 (h, w, 3), in order."""
-    images = (
+    images = untuned(
         tf.data.Dataset.range(len(source))
         .map(
             lambda index: decode(source.load(index)),
-            num_parallel_calls=tf.data.AUTOTUNE,
+            num_parallel_calls=READERS,
             deterministic=True,
         )
         .prefetch(64)
@@ -198,9 +199,9 @@ def _decoded_bytes(source: ImageSource, seed: int) -> float:
     rng = np.random.default_rng(seed)
     sample = rng.choice(len(source), min(_SAMPLE, len(source)), replace=False)
     sizes = tf.data.Dataset.from_tensor_slices(sample).map(
-        lambda index: tf.size(decode(source.load(index))), num_parallel_calls=tf.data.AUTOTUNE
+        lambda index: tf.size(decode(source.load(index))), num_parallel_calls=READERS
     )
-    known = list(sizes.ignore_errors(log_warning=False).as_numpy_iterator())
+    known = list(untuned(sizes.ignore_errors(log_warning=False)).as_numpy_iterator())
     return float(np.mean(known)) * len(source) if known else float("inf")
 
 

@@ -15,6 +15,7 @@ import tqdm
 from dc_keras.data import preprocessing
 from dc_keras.data.image_source import ImageSource
 from dc_keras.data.sources import ArraySource
+from dc_keras.data.threads import READERS, untuned
 from dc_keras.errors import InputError
 from dc_keras.files import write_atomically
 
@@ -32,7 +33,7 @@ def find_unreadable(
 
     Args:
         source: The images. Arrays need no check.
-        num_threads: Files decoded at a time; None lets tf.data find the best number.
+        num_threads: Files decoded at a time; None takes one for each processor.
         progress: Whether to show a progress bar.
 
     Returns:
@@ -46,11 +47,11 @@ def find_unreadable(
         return index, _decode_to_check(source.load(index))
 
     readable = np.zeros(len(source), bool)
-    checked = (
+    checked = untuned(
         tf.data.Dataset.range(len(source))
         .map(
             check,
-            num_parallel_calls=num_threads or tf.data.AUTOTUNE,
+            num_parallel_calls=num_threads or READERS,
             deterministic=False,
         )
         .ignore_errors(log_warning=False)

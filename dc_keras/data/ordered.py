@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from dc_keras.data.preprocessing import preprocess_for_clustering
 from dc_keras.data.sources import ImageSource
+from dc_keras.data.threads import READERS, untuned
 
 
 def ordered_batches(
@@ -23,11 +24,11 @@ def ordered_batches(
     """
     options = tf.data.Options()
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
-    return (
+    return untuned(
         tf.data.Dataset.from_tensor_slices(np.asarray(indices, np.int64))
         .map(
             lambda index: preprocess_for_clustering(source.load(index), image_size),
-            num_parallel_calls=tf.data.AUTOTUNE,
+            num_parallel_calls=READERS,
             deterministic=True,
         )
         .batch(batch_size)

@@ -19,6 +19,7 @@ from dc_keras.data.array_records import (
 from dc_keras.data.image_source import ImageSource
 from dc_keras.data.preprocessing import decode
 from dc_keras.data.sources import write_manifest
+from dc_keras.data.threads import READERS, untuned
 from dc_keras.errors import InputError
 from dc_keras.files import write_directory_atomically
 
@@ -55,16 +56,15 @@ def pack(
         raise InputError(f"The folder is there already. Received: {out!r}. Name another one.")
     count = len(source)
     files = -(-count // shard_images)
-    images = (
+    images = untuned(
         tf.data.Dataset.range(count)
         .map(
             lambda index: _to_pack(source.load(index), short_side),
-            num_parallel_calls=tf.data.AUTOTUNE,
+            num_parallel_calls=READERS,
             deterministic=True,
         )
         .prefetch(16)
-        .as_numpy_iterator()
-    )
+    ).as_numpy_iterator()
     shards, checksums = [], []
     with (
         write_directory_atomically(out) as folder,

@@ -614,8 +614,8 @@ def describe_run(
     """Says in a few lines what is about to happen."""
     labels = "no labels" if source.labels is None else f"{len(source.class_names)} classes"
     replicas = strategy.num_replicas_in_sync
-    names = (name.rpartition("device:")[2] for name in strategy.extended.worker_devices)
-    devices = ", ".join(name.lstrip("/").upper() for name in names)
+    made = strategy.experimental_local_results(strategy.run(lambda: tf.zeros([])))
+    devices = ", ".join(tensor.device.rpartition("device:")[2] for tensor in made)
     print(
         f"Images:   {len(source):,} from {config.data_dir} ({labels}"
         f"{'' if source.labels is None else ', used for the log alone'})\n"
