@@ -25,7 +25,7 @@ quickstart: $(RUNTIME)  ## Train on the bundled digits for a minute or two and e
 	$(PY) evaluate.py --run_dir=runs/quickstart
 
 test: $(DEVELOPMENT)  ## Run the tests; ARGS="-k kmeans" goes to pytest
-	$(PY) -m pytest $(ARGS)
+	$(PY) -m pytest --numprocesses=2 --dist=loadfile $(ARGS)
 
 test-slow: $(DEVELOPMENT)  ## Run the tests that `make test` leaves out
 	$(PY) -m pytest -m slow $(ARGS)
