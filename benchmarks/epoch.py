@@ -39,7 +39,8 @@ def main() -> None:
             images = pathlib.Path(scratch) / "images"
             count = copy_images(SHARED / "data" / folder, images, per_class)
             what = f"whole epoch, {name}, {count:,} images of {side} px, width {width:g}"
-            compare(options, what, images, count, side, width)
+            for precision in ("float32", "mixed_bfloat16"):
+                compare(options, f"{what}, {precision}", images, count, side, width, precision)
 
 
 def compare(
@@ -49,9 +50,10 @@ def compare(
     count: int,
     side: int,
     width: float,
+    precision: str,
 ) -> None:
-    """Compares the two programs on so many images of a folder."""
-    runs = (images.parent / str(number) for number in itertools.count())
+    """Compares the two programs on so many images of a folder; PyTorch's is in float32 always."""
+    runs = (images.parent / f"{precision}-{number}" for number in itertools.count())
 
     def ours():
         flags = {
@@ -62,6 +64,7 @@ def compare(
             "num_clusters": CLUSTERS,
             "batch_size": BATCH,
             "epochs": 4,
+            "precision": precision,
         }
         given = [f"--{flag}={value}" for flag, value in flags.items()]
         return count / seconds_between_lines(["train.py", *given], "Clustering ", 3)
