@@ -68,11 +68,17 @@ def write_report(trials: Sequence[dict], names: Sequence[str], out: pathlib.Path
 def values(trials: Sequence[dict], figure: str) -> np.ndarray:
     """One figure of some trials; accuracies in percent. Empty where there is none."""
     if figure in INDICATORS:
-        last = [trial["epochs"][-1]["cluster"] for trial in trials if trial["epochs"]]
+        last = [last_clustering(trial) for trial in trials]
         return np.array([cluster[figure] for cluster in last if figure in cluster])
     scale = 1 if figure == "nmi" else 100
     found = [trial["figures"][figure] for trial in trials if figure in trial["figures"]]
     return scale * np.array(found)
+
+
+def last_clustering(trial: dict) -> dict:
+    """The figures of a trial's last clustering, which need not be at its last epoch."""
+    clusterings = [epoch["cluster"] for epoch in trial["epochs"] if epoch["cluster"]]
+    return clusterings[-1] if clusterings else {}
 
 
 def indicator_table(trials: Sequence[dict]) -> str:
@@ -87,7 +93,7 @@ def indicator_table(trials: Sequence[dict]) -> str:
     lines = [f"| rank correlation with | {' | '.join(_FORETOLD)} | trials |"]
     lines.append(f"|---|{'---:|' * len(_FORETOLD)}---:|")
     for indicator in INDICATORS:
-        known = [t for t in trials if t["epochs"] and indicator in t["epochs"][-1]["cluster"]]
+        known = [trial for trial in trials if indicator in last_clustering(trial)]
         cells = []
         for figure in _FORETOLD:
             both = [t for t in known if figure in t["figures"]]
