@@ -42,7 +42,6 @@ MODES = {
         "grayscale": 0.2,
         "fc_init": "scaled",
         "fc_norm": True,
-        "projection": 128,
         "instance_weight": 0.8,
         "head": "cosine",
         "head_start": "centroids",
