@@ -6,6 +6,7 @@ then makes a fresh iterator, which sees them: one `model.fit` runs all epochs.
 """
 
 import dataclasses
+import gc
 import time
 from collections.abc import Callable, Iterator
 
@@ -399,6 +400,9 @@ class Recluster(keras.callbacks.Callback):
         self.report |= self._figures(previous)
         self._warn(self.latest)
         self._on_clustered(epoch, clustering)
+        # The pipelines that read for a clustering leave graphs behind that refer to themselves.
+        # Left to Python's own time, they pile up over some hundred epochs.
+        gc.collect()
 
     def _start_head(self, epoch: int, previous: ClusteringOfImages | None) -> None:
         """Gives the head weights for the latest clusters; matched ones are renumbered for it."""
