@@ -16,7 +16,7 @@ import torch
 
 from benchmarks.interleaved import rates, report
 from dc_keras.clustering.features import FeatureExtractor
-from dc_keras.data.threads import untuned
+from dc_keras.data.threads import as_given
 from dc_keras.models.deepcluster import CoupledSGD, DeepCluster, feature_model
 from dc_keras.models.vgg import BLOCKS, build_vgg16
 from dc_keras.runtime import precision_of_layers
@@ -85,7 +85,7 @@ def ours(images: np.ndarray, labels: np.ndarray, precision: str, train: bool) ->
     data = tf.constant(images), tf.constant(labels)
     step = tf.function(model.train_step)
     extract = FeatureExtractor(feature_model(model, "fc7"))
-    batches = untuned(tf.data.Dataset.from_tensors(data[0]).repeat(BATCHES_A_PASS))
+    batches = as_given(tf.data.Dataset.from_tensors(data[0]).repeat(BATCHES_A_PASS))
 
     def work():
         if train:

@@ -20,12 +20,13 @@ from PIL import Image
 from benchmarks.interleaved import rates, report
 from dc_keras.data.image_source import ImageSource
 from dc_keras.data.sources import open_source
+from dc_keras.models.sobel import PIXEL_MEAN, PIXEL_STD
 
 PHOTOS = pathlib.Path(__file__).parents[2] / "shared" / "data" / "photos"
 BATCH = 64
 SIDE = 224
 RESIZED = 256
-MEAN, STD = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+MEAN, STD = (torch.tensor(values)[:, None, None] for values in (PIXEL_MEAN, PIXEL_STD))
 PUBLIC = "Pillow and DataLoader, as the public code"
 STOPPED = "Pillow and DataLoader, to uint8 alone"
 
@@ -105,7 +106,7 @@ class Photographs(torch.utils.data.Dataset):
 def normalized(pixels: np.ndarray) -> torch.Tensor:
     """ToTensor and Normalize: float32 (3, 224, 224)."""
     planes = torch.from_numpy(pixels).permute(2, 0, 1).contiguous().float().div(255)
-    return planes.sub_(MEAN[:, None, None]).div_(STD[:, None, None])
+    return planes.sub_(MEAN).div_(STD)
 
 
 def random_crop(image: Image.Image) -> Image.Image:

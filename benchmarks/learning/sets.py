@@ -36,19 +36,6 @@ SETS = {
         "instances_first=0": [*_IMPROVED, "--instances_first=0"],
         "projection=128": [*_IMPROVED, "--projection=128"],
     },
-    # Whether layers behind fc7 are worth their training, for images told from each other and for
-    # clusters alone.
-    "projection": {
-        "random": ["--epochs=0", *_IMPROVED],
-        "improved": _IMPROVED,
-        "projection=128": [*_IMPROVED, "--projection=128"],
-        "instance_weight=0": [*_IMPROVED, "--instance_weight=0"],
-        "instance_weight=0, projection=128": [
-            *_IMPROVED,
-            "--instance_weight=0",
-            "--projection=128",
-        ],
-    },
     # How many clusters small data want: from few to one for each image.
     "clusters": {
         "random": ["--epochs=0", *_IMPROVED],

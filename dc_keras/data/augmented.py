@@ -5,7 +5,7 @@ import tensorflow as tf
 from dc_keras.data.color import jitter_colors
 from dc_keras.data.image_source import ImageSource
 from dc_keras.data.preprocessing import augment
-from dc_keras.data.threads import READERS, untuned
+from dc_keras.data.threads import READERS, as_given
 
 
 def augmented_batches(
@@ -84,6 +84,4 @@ def augmented_batches(
         batches = batches.enumerate(start=first_batch).map(
             change_colors, num_parallel_calls=READERS, deterministic=True
         )
-    options = tf.data.Options()
-    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
-    return untuned(batches.prefetch(2).with_options(options))
+    return as_given(batches.prefetch(2))

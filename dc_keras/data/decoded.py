@@ -20,7 +20,7 @@ from dc_keras.data.image_source import ImageSource
 from dc_keras.data.preprocessing import decode
 from dc_keras.data.sources import ArraySource
 from dc_keras.data.stand_ins import READ_ERRORS
-from dc_keras.data.threads import READERS, untuned
+from dc_keras.data.threads import READERS, as_given
 from dc_keras.errors import InputError
 
 # Part of the free memory that decoded images take at most, where nobody asks for more, and of the
@@ -136,7 +136,7 @@ def hold_decoded(
 
 def _decode_all(source: ImageSource, progress: bool) -> Iterator[np.ndarray]:
     """Yields every image, uint8 (h, w, 3), in order."""
-    images = untuned(
+    images = as_given(
         tf.data.Dataset.range(len(source))
         .map(
             lambda index: decode(source.load(index)),
@@ -201,7 +201,7 @@ def _decoded_bytes(source: ImageSource, seed: int) -> float:
     sizes = tf.data.Dataset.from_tensor_slices(sample).map(
         lambda index: tf.size(decode(source.load(index))), num_parallel_calls=READERS
     )
-    known = list(untuned(sizes.ignore_errors(log_warning=False)).as_numpy_iterator())
+    known = list(as_given(sizes.ignore_errors(log_warning=False)).as_numpy_iterator())
     return float(np.mean(known)) * len(source) if known else float("inf")
 
 

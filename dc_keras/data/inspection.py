@@ -15,7 +15,7 @@ import tqdm
 from dc_keras.data import preprocessing
 from dc_keras.data.image_source import ImageSource
 from dc_keras.data.sources import ArraySource
-from dc_keras.data.threads import READERS, untuned
+from dc_keras.data.threads import READERS, as_given
 from dc_keras.errors import InputError
 from dc_keras.files import write_atomically
 
@@ -47,7 +47,7 @@ def find_unreadable(
         return index, _decode_to_check(source.load(index))
 
     readable = np.zeros(len(source), bool)
-    checked = untuned(
+    checked = as_given(
         tf.data.Dataset.range(len(source))
         .map(
             check,

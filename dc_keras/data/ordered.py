@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from dc_keras.data.preprocessing import preprocess_for_clustering
 from dc_keras.data.sources import ImageSource
-from dc_keras.data.threads import READERS, untuned
+from dc_keras.data.threads import READERS, as_given
 
 
 def ordered_batches(
@@ -22,9 +22,7 @@ def ordered_batches(
     Returns:
         A dataset of uint8 `(b, s, s, 3)`.
     """
-    options = tf.data.Options()
-    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
-    return untuned(
+    return as_given(
         tf.data.Dataset.from_tensor_slices(np.asarray(indices, np.int64))
         .map(
             lambda index: preprocess_for_clustering(source.load(index), image_size),
@@ -33,5 +31,4 @@ def ordered_batches(
         )
         .batch(batch_size)
         .prefetch(2)
-        .with_options(options)
     )

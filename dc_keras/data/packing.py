@@ -19,7 +19,7 @@ from dc_keras.data.array_records import (
 from dc_keras.data.image_source import ImageSource
 from dc_keras.data.preprocessing import decode
 from dc_keras.data.sources import write_manifest
-from dc_keras.data.threads import READERS, untuned
+from dc_keras.data.threads import READERS, as_given
 from dc_keras.errors import InputError
 from dc_keras.files import write_directory_atomically
 
@@ -56,7 +56,7 @@ def pack(
         raise InputError(f"The folder is there already. Received: {out!r}. Name another one.")
     count = len(source)
     files = -(-count // shard_images)
-    images = untuned(
+    images = as_given(
         tf.data.Dataset.range(count)
         .map(
             lambda index: _to_pack(source.load(index), short_side),

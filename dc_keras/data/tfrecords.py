@@ -18,7 +18,7 @@ import tqdm
 
 from dc_keras.data.image_source import ImageSource, numbered
 from dc_keras.data.index_cache import kept_arrays
-from dc_keras.data.threads import READERS, untuned
+from dc_keras.data.threads import READERS, as_given
 from dc_keras.errors import InputError
 
 IMAGE, LABEL = "image/encoded", "image/class/label"
@@ -244,7 +244,7 @@ def _scan(paths: Sequence[str], size: int) -> tuple[np.ndarray, np.ndarray, np.n
     ) as bar:
         for path in paths:
             _check_lengths(path)
-            records = untuned(
+            records = as_given(
                 tf.data.TFRecordDataset(path, buffer_size=1 << 23)
                 .map(describe, num_parallel_calls=READERS, deterministic=True)
                 .batch(_SCANNED_AT_A_TIME)
