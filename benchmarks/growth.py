@@ -113,19 +113,28 @@ def seconds(work: Callable[[], None]) -> float:
 
 
 def draw(times: dict[str, dict[int, float]], path: pathlib.Path) -> None:
-    """Plots seconds over n, both on logarithmic axes."""
+    """Plots seconds over n on logarithmic axes, a panel for each stage, a line for each k."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(figsize=(8, 6), layout="constrained")
+    panels: dict[str, dict[str, dict[int, float]]] = {}
     for name, found in times.items():
-        axes.loglog(list(found), list(found.values()), "o-", label=name)
-    n = np.array([1000, 100_000])
-    axes.loglog(n, 1e-5 * n, "k--", label="proportional to n")
-    axes.set(xlabel="images", ylabel="seconds")
-    axes.legend(fontsize="x-small", ncols=2)
+        stage, _, clusters = name.partition(", ")
+        panels.setdefault(stage, {})[clusters] = found
+    figure, all_axes = plt.subplots(
+        1, len(panels), figsize=(3 * len(panels), 3.4), sharey=True, layout="constrained"
+    )
+    for axes, (stage, lines) in zip(all_axes, panels.items(), strict=True):
+        for clusters, found in lines.items():
+            axes.loglog(list(found), list(found.values()), "o-", label=clusters)
+        n = np.array([1000, 100_000])
+        start = min(found[min(found)] / min(found) for found in lines.values())
+        axes.loglog(n, start * n, "k--", linewidth=0.8, label="proportional to n")
+        axes.set(title=stage, xlabel="images")
+        axes.legend(fontsize="x-small")
+    all_axes[0].set_ylabel("seconds")
     figure.savefig(path, dpi=110)
 
 

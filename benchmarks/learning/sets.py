@@ -36,6 +36,22 @@ SETS = {
         "instances_first=0": [*_IMPROVED, "--instances_first=0"],
         "projection=128": [*_IMPROVED, "--projection=128"],
     },
+    # How `improved` is trained: the length and number of its steps, and what its crops differ in.
+    "recipe": {
+        "improved": _IMPROVED,
+        "learning_rate=0.02": [*_IMPROVED, "--learning_rate=0.02"],
+        "learning_rate=0.1": [*_IMPROVED, "--learning_rate=0.1"],
+        "learning_rate=0.2": [*_IMPROVED, "--learning_rate=0.2"],
+        "batch_size=64": [*_IMPROVED, "--batch_size=64"],
+        "batch_size=128": [*_IMPROVED, "--batch_size=128"],
+        "batch_size=512": [*_IMPROVED, "--batch_size=512"],
+        "instance_temperature=0.1": [*_IMPROVED, "--instance_temperature=0.1"],
+        "instance_temperature=0.5": [*_IMPROVED, "--instance_temperature=0.5"],
+        "crop_min_area=0.2": [*_IMPROVED, "--crop_min_area=0.2"],
+        "color_jitter=0.5": [*_IMPROVED, "--color_jitter=0.5"],
+        "fc_norm=false": [*_IMPROVED, "--fc_norm=false"],
+        "sobel=true": [*_IMPROVED, "--sobel", "--color_jitter=0", "--grayscale=0"],
+    },
     # How many clusters small data want: from few to one for each image.
     "clusters": {
         "random": ["--epochs=0", *_IMPROVED],
