@@ -12,7 +12,7 @@ from dc_keras.runtime import load_libraries_quietly
 
 def main() -> None:
     """Measures and prints."""
-    options = arguments(__doc__)
+    options = arguments(__doc__, turns=2)
     load_libraries_quietly()
     from benchmarks.networks import CHANNELS_LAST, NCHW, ROOF, compare
 

@@ -56,6 +56,7 @@ def test_training_says_what_it_does(trained):
         "Images:   120 from",
         "4 classes, used for the log alone",
         "Clustering 1: 8 clusters of",
+        "augmented views known again; features of effective rank ",
         "Epoch 2/2",
         f"python evaluate.py --run_dir={run_dir}",
     ):

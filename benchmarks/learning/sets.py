@@ -52,6 +52,12 @@ SETS = {
         "fc_norm=false": [*_IMPROVED, "--fc_norm=false"],
         "sobel=true": [*_IMPROVED, "--sobel", "--color_jitter=0", "--grayscale=0"],
     },
+    # How like a view must be to its own image, against others.
+    "temperature": {
+        "instance_temperature=0.2": _IMPROVED,
+        "instance_temperature=0.1": [*_IMPROVED, "--instance_temperature=0.1"],
+        "instance_temperature=0.05": [*_IMPROVED, "--instance_temperature=0.05"],
+    },
     # How many clusters small data want: from few to one for each image.
     "clusters": {
         "random": ["--epochs=0", *_IMPROVED],

@@ -156,6 +156,7 @@ def describe(epoch: int, recluster: Recluster) -> str:
         parts.append(f"NMI with the last {figures['nmi_previous']:.3f}")
     if "views_retrieved" in figures:
         parts.append(f"{figures['views_retrieved']:.0%} of augmented views known again")
+    parts.append(f"features of effective rank {figures['effective_rank']:.1f}")
     if "nmi_labels" in figures:
         parts.append(f"NMI with the labels {figures['nmi_labels']:.3f}")
     parts.append(", ".join(f"{name} {value:.1f} s" for name, value in seconds.items()))
