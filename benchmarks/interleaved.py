@@ -17,10 +17,18 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from dc_keras.files import write_atomically
+from dc_keras.runtime import processor
 
 RESULTS = pathlib.Path(__file__).parent.parent / "docs" / "benchmarks.md"
 # Runnable processes a minute before the start, above which others were using the machine.
 _QUIET_LOAD = 0.5
+# A processor's name alone ("AMD EPYC") does not tell whether 16-bit numbers gain anything.
+_INSTRUCTIONS = {
+    "amx_bf16": "AMX",
+    "avx512_bf16": "AVX-512 BF16",
+    "avx512f": "AVX-512",
+    "avx2": "AVX2",
+}
 
 
 def arguments(description: str, turns: int = 3) -> argparse.Namespace:
@@ -142,7 +150,7 @@ def report_row(
     note: str,
     packages: Sequence[str],
 ) -> None:
-    """Prints one row; with --write it replaces the row of the same stage and contender.
+    """Prints one row; with --write it replaces that of the same stage, contender and machine.
 
     Args:
         options: What `arguments` returned.
@@ -155,13 +163,15 @@ def report_row(
         packages: Distributions whose versions matter.
     """
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages)
-    machine = f"{_cpu()}, {os.cpu_count()} cores{', machine shared' if options.shared else ''}"
+    machine = f"{_cpu()}, {os.cpu_count()} cores"
+    shared = ", machine shared" if options.shared else ""
     cells = [what, against, figures, compared, verdict, note or "-"]
-    row = f"| {' | '.join(cells)} | {datetime.date.today()}, {machine}; {versions} |"
+    row = f"| {' | '.join(cells)} | {datetime.date.today()}, {machine}{shared}; {versions} |"
     print(row, flush=True)
     if options.write:
         lines = RESULTS.read_text().splitlines() if RESULTS.exists() else []
-        kept = [line for line in lines if not line.startswith(f"| {what} | {against} |")]
+        same = f"| {what} | {against} |"
+        kept = [line for line in lines if not (line.startswith(same) and f", {machine}" in line)]
         with write_atomically(RESULTS) as file:
             file.writelines(f"{line}\n" for line in [*kept, row])
 
@@ -172,10 +182,7 @@ def _short(values: np.ndarray) -> str:
 
 
 def _cpu() -> str:
-    """The processor's name where Linux tells it."""
-    try:
-        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
+    """The processor's name and widest instructions for numbers, where Linux tells them."""
+    name, instructions = processor()
+    widest = [text for flag, text in _INSTRUCTIONS.items() if flag in instructions][:1]
+    return " with ".join([name or platform.machine(), *widest])

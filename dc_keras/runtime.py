@@ -4,9 +4,12 @@ TensorFlow is imported inside the functions, so that seeds can be derived withou
 """
 
 import contextlib
+import functools
 import hashlib
 import logging
 import os
+import pathlib
+import re
 from collections.abc import Iterator
 
 import absl.logging
@@ -55,7 +58,7 @@ def load_libraries_quietly() -> None:
     logging.getLogger("faiss.loader").setLevel(logging.WARNING)
     # absl's programs show everything that TensorFlow logs at level INFO, such as names of files.
     absl.logging.set_verbosity(absl.logging.WARNING)
-    with _without_native_messages():
+    with without_native_messages():
         import tensorflow as tf
 
         _take_gpu_memory_as_needed(tf.config)
@@ -68,7 +71,7 @@ def _take_gpu_memory_as_needed(tensorflow_config) -> None:
 
 
 @contextlib.contextmanager
-def _without_native_messages() -> Iterator[None]:
+def without_native_messages() -> Iterator[None]:
     """Discards what C++ code writes to the standard error."""
     standard_error = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -108,6 +111,26 @@ def configure_devices(virtual_devices: int = 0) -> None:
             f"Received: virtual_devices={virtual_devices}. "
             "Call configure_devices before anything else that uses TensorFlow."
         ) from error
+
+
+def processor() -> tuple[str, frozenset[str]]:
+    """The processor's name and its instruction sets, as Linux names them; empty elsewhere."""
+    try:
+        text = pathlib.Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return "", frozenset()
+    facts = dict(re.findall(r"^(model name|flags|Features)\s*: (.*)$", text, re.MULTILINE))
+    instructions = facts.get("flags") or facts.get("Features", "")
+    return facts.get("model name", "").strip(), frozenset(instructions.split())
+
+
+@functools.cache
+def computes_in_bfloat16() -> bool | None:
+    """Whether the processor multiplies 16-bit numbers faster than float32; None if unknown."""
+    instructions = processor()[1]
+    if not instructions:
+        return None
+    return not instructions.isdisjoint({"avx512_bf16", "amx_bf16", "bf16"})
 
 
 def make_deterministic() -> None:

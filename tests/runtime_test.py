@@ -7,12 +7,14 @@ import tensorflow as tf
 
 from dc_keras.errors import InputError
 from dc_keras.runtime import (
+    computes_in_bfloat16,
     configure_devices,
     derive_seed,
     load_libraries_quietly,
     make_strategy,
     numpy_rng,
     precision_of_layers,
+    processor,
 )
 
 
@@ -24,6 +26,29 @@ def test_seeds_depend_on_every_key():
         for epoch in range(50)
     }
     assert len(seeds) == 2 * 2 * 50
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "fast"),
+    [
+        ("model name\t: AMD EPYC\nflags\t\t: fpu avx2\nflags\t\t: fpu avx2\n", "AMD EPYC", False),
+        ("model name\t: Xeon\nflags\t\t: avx512f avx512_bf16\n", "Xeon", True),
+        ("processor\t: 0\nFeatures\t: fp asimd bf16\n", "", True),
+        ("processor\t: 0\n", "", None),
+        (None, "", None),
+    ],
+)
+def test_what_the_processor_is(monkeypatch, text, name, fast):
+    def read_text(path):
+        if text is None:
+            raise FileNotFoundError(path)
+        return text
+
+    monkeypatch.setattr("pathlib.Path.read_text", read_text)
+    computes_in_bfloat16.cache_clear()
+    found = processor()[0], computes_in_bfloat16()
+    computes_in_bfloat16.cache_clear()
+    assert found == (name, fast)
 
 
 def test_seeds_are_the_same_in_every_process():

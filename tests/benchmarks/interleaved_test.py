@@ -42,9 +42,16 @@ def test_rows_tell_what_was_reached_and_where(tmp_path, monkeypatch, capsys, sha
     monkeypatch.setattr(interleaved, "RESULTS", tmp_path / "benchmarks.md")
     measured = {"ours": np.full(2, 300.0), "a": np.full(2, 100.0), "b": np.full(2, 100.0)}
     measured["c"] = np.full(2, 600.0)
+    monkeypatch.setattr(interleaved, "_cpu", lambda: "a processor")
+    monkeypatch.setattr(interleaved.os, "cpu_count", lambda: 2)
     # Rows that are written again replace their own kind alone.
-    others = "| a stage | z | kept |\n| another stage | a | kept |\n"
-    (tmp_path / "benchmarks.md").write_text(f"| a stage | b | superseded |\n{others}")
+    others = [
+        "| a stage | z | kept | a processor, 2 cores; |",
+        "| another stage | a | kept | a processor, 2 cores; |",
+        "| a stage | b | kept | 2026-01-01, another processor, 2 cores; |",
+    ]
+    superseded = "| a stage | b | superseded | 2026-01-01, a processor, 2 cores, machine shared; |"
+    (tmp_path / "benchmarks.md").write_text("\n".join([superseded, *others]))
     for write in (False, True):
         interleaved.report(
             argparse.Namespace(shared=shared, write=write),
@@ -57,7 +64,7 @@ def test_rows_tell_what_was_reached_and_where(tmp_path, monkeypatch, capsys, sha
     printed = capsys.readouterr().out.splitlines()
     assert printed[:3] == printed[3:]
     written = (tmp_path / "benchmarks.md").read_text().splitlines()
-    assert written == [*others.splitlines(), *printed[:3]]
+    assert written == [*others, *printed[:3]]
     assert "| a stage | a | 300 : 100 images/s | 3 (3 to 3) | 3: reached | - |" in printed[0]
     assert "| 3.1: missed |" in printed[1]
     assert "| c | 300 : 600 images/s | 0.5 (0.5 to 0.5) | - | - |" in printed[2]

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from dc_keras.models import layers
 from dc_keras.models.layers import BatchNormalization, Convolution, CosineHead, filter_gradient
 from dc_keras.models.vgg import build_vgg16
 
@@ -55,15 +56,28 @@ def test_filter_gradient_is_tensorflows(rng, shape):
 
 
 @pytest.mark.parametrize("graph", [False, True])
-@pytest.mark.parametrize("side", [2, 4, 5])
-def test_convolution_is_kerass(rng, side, graph):
+@pytest.mark.parametrize(
+    ("side", "size", "padding", "strides"),
+    [
+        (2, 3, "same", 1),
+        (4, 3, "same", 1),
+        (5, 3, "same", 1),
+        (7, 5, "same", 1),
+        (3, (1, 5), "same", 1),
+        # Keras's own: filters of an even side are not padded alike on both.
+        (6, 2, "same", 1),
+        (6, 3, "same", 2),
+        (6, 3, "valid", 1),
+    ],
+)
+def test_convolution_is_kerass(rng, side, size, padding, strides, graph):
     """Outputs and all gradients, on maps small and large, eagerly and in a graph."""
     inputs = tf.constant(rng.normal(size=(3, side, side, 4)).astype("float32"))
     found = []
     for layer_class in (Convolution, keras.layers.Conv2D):
-        layer = layer_class(6, 3, padding="same")
+        layer = layer_class(6, size, padding=padding, strides=strides)
         layer.build(inputs.shape)
-        layer.kernel.assign(np.random.default_rng(5).normal(size=(3, 3, 4, 6)))
+        layer.kernel.assign(np.random.default_rng(5).normal(size=layer.kernel.shape))
 
         def compute(layer=layer):
             with tf.GradientTape() as tape:
@@ -76,6 +90,18 @@ def test_convolution_is_kerass(rng, side, graph):
     for ours, kerass in zip(*found, strict=True):
         # float32 sums in another order.
         np.testing.assert_allclose(ours, kerass, atol=1e-5 * np.abs(kerass).max())
+
+
+def test_filter_gradients_of_16_bit_numbers_without_instructions_for_them(rng, monkeypatch):
+    """On large maps too, they are the products, which take no way of their own for these."""
+    monkeypatch.setattr(layers, "computes_in_bfloat16", lambda: False)
+    layer = Convolution(6, 3, padding="same", dtype="mixed_bfloat16")
+    inputs = tf.cast(rng.normal(size=(3, 20, 20, 4)), tf.bfloat16)
+    upstream = tf.cast(rng.normal(size=(3, 20, 20, 6)), tf.bfloat16)
+    with tf.GradientTape() as tape:
+        outputs = layer(inputs)
+    found = tape.gradient(outputs, layer.kernel, upstream)
+    np.testing.assert_array_equal(found, tf.cast(filter_gradient(inputs, upstream), tf.float32))
 
 
 def test_cosine_head_by_its_formula(rng):
