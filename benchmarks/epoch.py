@@ -15,12 +15,11 @@ import itertools
 import pathlib
 import tempfile
 
-from benchmarks.interleaved import arguments, in_turn, report
+from benchmarks.interleaved import arguments, in_turn, precisions, report
 from benchmarks.programs import SHARED, copy_images, seconds_between_lines
 
 REFERENCE = SHARED / "reference" / "torch_reference.py"
 CLUSTERS, BATCH, UNITS = 100, 64, 4096
-PRECISIONS = ("float32", "mixed_bfloat16")
 SETS = {
     # Folder, side of the images, width of the network, images of each class.
     "CIFAR-10": ("cifar10/train", 32, 0.5, 200),
@@ -84,9 +83,9 @@ def compare(
         given = [text for flag, value in flags.items() for text in (f"--{flag}", value)]
         return count / seconds_between_lines([REFERENCE, *given], '{"epoch"', 2)
 
-    contenders = {precision: functools.partial(ours, precision) for precision in PRECISIONS}
+    contenders = {precision: functools.partial(ours, precision) for precision in precisions()}
     found = in_turn({**contenders, "plain PyTorch": theirs}, options.turns)
-    for precision in PRECISIONS:
+    for precision in precisions():
         report(
             options,
             f"{what}, {precision}",

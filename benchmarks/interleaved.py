@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from dc_keras.files import write_atomically
-from dc_keras.runtime import processor
+from dc_keras.runtime import computes_in_bfloat16, processor
 
 RESULTS = pathlib.Path(__file__).parent.parent / "docs" / "benchmarks.md"
 # Runnable processes a minute before the start, above which others were using the machine.
@@ -51,6 +51,16 @@ def arguments(description: str, turns: int = 3) -> argparse.Namespace:
     if found.quick and found.write:
         parser.error("--quick sizes are not worth writing down: leave out --quick or --write")
     return found
+
+
+def precisions() -> tuple[str, ...]:
+    """What is worth comparing: bfloat16 not where the processor only imitates it.
+
+    PyTorch then takes twenty times as long as in float32, and hours would tell nothing else.
+    """
+    if computes_in_bfloat16() is False:
+        return ("float32",)
+    return ("float32", "mixed_bfloat16")
 
 
 def rates(

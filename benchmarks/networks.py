@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 import torch
 
-from benchmarks.interleaved import rates, report
+from benchmarks.interleaved import precisions, rates, report
 from dc_keras.clustering.features import FeatureExtractor
 from dc_keras.data.threads import as_given
 from dc_keras.models.deepcluster import CoupledSGD, DeepCluster, feature_model
@@ -45,7 +45,7 @@ def compare(
         train: Whether to train or to extract features.
     """
     for side, batch in {32: QUICK_BATCH}.items() if options.quick else BATCHES.items():
-        for precision in ("float32", "mixed_bfloat16"):
+        for precision in precisions():
             images, labels = batch_of(side, batch)
             contenders = {
                 "ours": ours(images, labels, precision, train),

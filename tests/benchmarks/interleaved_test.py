@@ -70,3 +70,9 @@ def test_rows_tell_what_was_reached_and_where(tmp_path, monkeypatch, capsys, sha
     assert "| c | 300 : 600 images/s | 0.5 (0.5 to 0.5) | - | - |" in printed[2]
     assert all(("machine shared" in row) == shared for row in printed)
     assert all(f"numpy {np.__version__}" in row for row in printed)
+
+
+@pytest.mark.parametrize(("known", "count"), [(True, 2), (False, 1), (None, 2)])
+def test_bfloat16_is_left_out_where_it_is_imitated(monkeypatch, known, count):
+    monkeypatch.setattr(interleaved, "computes_in_bfloat16", lambda: known)
+    assert interleaved.precisions() == ("float32", "mixed_bfloat16")[:count]
