@@ -46,6 +46,30 @@ def compute_spent(config: TrainingConfig, num_images: int, records: list[dict]) 
     return num_images * (config.epochs + EXTRACTION_COST * clusterings)
 
 
+def judge(network, split, config: TrainingConfig) -> dict[str, float]:
+    """What a network's features are worth at each depth.
+
+    Args:
+        network: From images to logits.
+        split: Labelled images, a `dc_keras.evaluation.evaluate.Split`.
+        config: Of its training.
+
+    Returns:
+        Figures of `dc_keras.evaluation.evaluate.measure`, and of the best layer.
+    """
+    from dc_keras.evaluation.evaluate import measure
+
+    judged = min(CLUSTERS_TO_JUDGE, len(split.train))
+    judging = dataclasses.replace(config, num_clusters=judged)
+    figures = measure(network, split, judging, config.batch_size, LAYERS)
+    best = best_layer(figures)
+    return figures | {
+        "probe_best": figures[f"probe_{best}"],
+        "knn_best": figures[f"knn_{best}"],
+        "best_depth": DEPTHS.index(best),
+    }
+
+
 def main(test_dir: str, points: int, flags: list[str]) -> None:
     """Trains, measures and prints.
 
@@ -56,7 +80,7 @@ def main(test_dir: str, points: int, flags: list[str]) -> None:
     """
     load_libraries_quietly()
     from dc_keras.data.sources import open_source
-    from dc_keras.evaluation.evaluate import Split, measure
+    from dc_keras.evaluation.evaluate import Split
     from dc_keras.training.checkpoints import load_weights
     from dc_keras.training.run_state import epochs_done
     from dc_keras.training.train import build_trainer, train
@@ -66,18 +90,6 @@ def main(test_dir: str, points: int, flags: list[str]) -> None:
     config = TrainingConfig.from_arguments([*flags, "--keep_checkpoints=100000"])
     config.validate()
     split = Split(open_source(config.data_dir), open_source(test_dir), "")
-    judged = min(CLUSTERS_TO_JUDGE, len(split.train))
-    judging = dataclasses.replace(config, num_clusters=judged)
-
-    def figures_of(network) -> dict[str, float]:
-        figures = measure(network, split, judging, config.batch_size, LAYERS)
-        best = best_layer(figures)
-        return figures | {
-            "probe_best": figures[f"probe_{best}"],
-            "knn_best": figures[f"knn_{best}"],
-            "best_depth": DEPTHS.index(best),
-        }
-
     started = time.monotonic()
     network = build_trainer(config)
     records, curve = [], []
@@ -87,7 +99,7 @@ def main(test_dir: str, points: int, flags: list[str]) -> None:
         compute = compute_spent(config, len(split.train), records)
     seconds = time.monotonic() - started
     if untrained:
-        curve.append({"images": 0, "figures": figures_of(network)})
+        curve.append({"images": 0, "figures": judge(network, split, config)})
     else:
         checkpoints = run.newest_checkpoints()[::-1]
         images = len(split.train) * config.epochs / epochs_done(checkpoints[-1])
@@ -95,7 +107,7 @@ def main(test_dir: str, points: int, flags: list[str]) -> None:
             path = checkpoints[-(-point * len(checkpoints) // points) - 1]
             load_weights(path, network)
             seen = round(images * epochs_done(path))
-            curve.append({"images": seen, "figures": figures_of(network)})
+            curve.append({"images": seen, "figures": judge(network, split, config)})
     print(
         json.dumps(
             {
