@@ -8,6 +8,9 @@ reassign the points belonging to the non-empty cluster to the two resulting clus
 import dataclasses
 
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import KDTree
 
 # Length of the perturbation, relative to the root mean square distance of the members to their
 # centroid. The plane half-way between the two centroids then passes close to the members' mean, so
@@ -37,6 +40,8 @@ def repair_empty_clusters(
     assignments: np.ndarray,
     centroids: np.ndarray,
     rng: np.random.Generator,
+    *,
+    resolution: float = 0.0,
 ) -> Repair:
     """Fills empty clusters by splitting random non-empty ones.
 
@@ -45,6 +50,8 @@ def repair_empty_clusters(
         assignments: Cluster of each image, int32 `(n,)`.
         centroids: float32 `(num_clusters, dim)`; not changed.
         rng: Draws the clusters to split and the perturbations.
+        resolution: Distance up to which points count as identical. Above 0, clusters whose
+            centroids are so near hold copies of one point, and are one.
 
     Returns:
         The repaired clustering. Clusters stay empty only when every cluster's members are
@@ -56,6 +63,9 @@ def repair_empty_clusters(
     num_clusters = len(centroids)
     assignments, centroids = assignments.copy(), centroids.copy()
     sizes = np.bincount(assignments, minlength=num_clusters)
+    if resolution > 0:
+        assignments = _same_cluster(centroids, sizes, resolution)[assignments]
+        sizes = np.bincount(assignments, minlength=num_clusters)
     empty = np.flatnonzero(sizes == 0)
     if not len(empty):
         return Repair(assignments, centroids, 0, 0)
@@ -69,7 +79,7 @@ def repair_empty_clusters(
     while remaining and donors:
         place = int(rng.integers(len(donors)))
         donor = donors[place]
-        split = _split(descriptors[members[donor]], rng)
+        split = _split(descriptors[members[donor]], rng, resolution)
         if split is None:
             donors[place] = donors[-1]
             donors.pop()
@@ -87,8 +97,23 @@ def repair_empty_clusters(
     return Repair(assignments, centroids, len(empty), len(remaining))
 
 
+def _same_cluster(centroids: np.ndarray, sizes: np.ndarray, resolution: float) -> np.ndarray:
+    """For each cluster the first of those with the same centroid, int32 `(num_clusters,)`."""
+    first = np.arange(len(centroids), dtype=np.int32)
+    occupied = np.flatnonzero(sizes)
+    points = centroids[occupied]
+    # Trees are quick where there are few dimensions, in which what is near in all is near as well.
+    pairs = KDTree(points[:, :8]).query_pairs(resolution, output_type="ndarray")
+    pairs = pairs[np.linalg.norm(points[pairs[:, 0]] - points[pairs[:, 1]], axis=1) <= resolution]
+    if len(pairs):
+        near = coo_array((np.ones(len(pairs)), pairs.T), shape=(len(occupied),) * 2)
+        group = connected_components(near, directed=False)[1]
+        first[occupied] = occupied[np.unique(group, return_index=True)[1][group]]
+    return first
+
+
 def _split(
-    points: np.ndarray, rng: np.random.Generator
+    points: np.ndarray, rng: np.random.Generator, resolution: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
     """Divides points between their mean and a perturbed copy of it.
 
@@ -97,6 +122,7 @@ def _split(
     Args:
         points: float32 `(m, dim)`, m >= 2.
         rng: Draws the perturbation.
+        resolution: As for `repair_empty_clusters`.
 
     Returns:
         Which points go to the new centroid, bool `(m,)`, and both centroids; None when all points
@@ -107,6 +133,8 @@ def _split(
     mean = points.mean(axis=0, dtype=np.float64)
     centered = points - mean
     squared = np.einsum("ij,ij->i", centered, centered)
+    if squared.max() <= resolution**2:
+        return None
     length = _PERTURBATION * np.sqrt(squared.mean())
     direction = rng.normal(size=len(mean))
     to_new = centered @ direction > length * np.linalg.norm(direction) / 2

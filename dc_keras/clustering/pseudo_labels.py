@@ -9,6 +9,11 @@ from dc_keras.clustering.kmeans import PUBLISHED, KMeansOptions, cluster_means, 
 from dc_keras.clustering.pic import limit_clusters, power_iteration_clustering
 from dc_keras.runtime import derive_seed, numpy_rng
 
+# Squares of shorter distances between unit vectors are lost where float32 products look for the
+# nearest centroid. Copies of an image are nearer: convolutions round as its place in the batch has
+# it, on some processors, which moves descriptors by 1e-6.
+_RESOLUTION = 1e-4
+
 
 @dataclasses.dataclass(frozen=True)
 class Clustering:
@@ -81,6 +86,7 @@ def assign_pseudo_labels(
         found.assignments,
         found.centroids,
         numpy_rng(seed, "empty clusters", turn),
+        resolution=_RESOLUTION,
     )
     centroids = repaired.centroids
     if options.spherical:

@@ -144,7 +144,38 @@ def filter_gradient(inputs: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
 
 
 @keras.saving.register_keras_serializable(package="dc_keras")
-class CosineHead(keras.layers.Dense):
+class Dense(keras.layers.Dense):
+    """Keras's fully connected layer for `(n, c)`, with a faster gradient of its inputs on CPUs.
+
+    TensorFlow multiplies by a transposed matrix at a third of its usual rate, but not so if the
+    matrix stands first.
+    """
+
+    def call(self, inputs, training=None):
+        outputs = multiply(inputs, tf.convert_to_tensor(keras.ops.convert_to_tensor(self.kernel)))
+        if self.bias is not None:
+            outputs = keras.ops.add(outputs, self.bias)
+        return outputs if self.activation is None else self.activation(outputs)
+
+
+def multiply(inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+    """The product of `(n, c)` and `(c, d)`, with the gradients of `Dense`."""
+    if tf.config.list_physical_devices("GPU"):
+        return tf.matmul(inputs, kernel)
+    return _multiply(inputs, kernel)
+
+
+@tf.custom_gradient
+def _multiply(inputs: tf.Tensor, kernel: tf.Tensor):
+    def gradients(upstream):
+        to_inputs = tf.transpose(tf.matmul(kernel, upstream, transpose_b=True))
+        return to_inputs, tf.matmul(inputs, upstream, transpose_a=True)
+
+    return tf.matmul(inputs, kernel), gradients
+
+
+@keras.saving.register_keras_serializable(package="dc_keras")
+class CosineHead(Dense):
     """A head whose logits are cosine similarities of features and rows, over a temperature.
 
     Length carries no meaning, neither of features nor of rows, so clusters compete on direction
@@ -166,7 +197,7 @@ class CosineHead(keras.layers.Dense):
 
     def call(self, inputs, training=None):
         kernel = keras.ops.normalize(keras.ops.convert_to_tensor(self.kernel), axis=0)
-        return keras.ops.matmul(keras.ops.normalize(inputs), kernel) / self.temperature
+        return multiply(keras.ops.normalize(inputs), kernel) / self.temperature
 
     def get_config(self):
         return {**super().get_config(), "temperature": self.temperature}
@@ -296,10 +327,8 @@ def classifier(
     def dense(x, units, name, published_fan_in):
         kernel = initializer(x, name, published_fan_in)
         if not fc_norm:
-            return keras.layers.Dense(units, kernel_initializer=kernel, name=name)(x)
-        x = keras.layers.Dense(
-            units, use_bias=False, kernel_initializer=kernel, name=f"{name}_linear"
-        )(x)
+            return Dense(units, kernel_initializer=kernel, name=name)(x)
+        x = Dense(units, use_bias=False, kernel_initializer=kernel, name=f"{name}_linear")(x)
         return BatchNormalization(momentum=0.9, epsilon=1e-5, name=name)(x)
 
     units = scaled(FULLY_CONNECTED, width)
@@ -312,7 +341,7 @@ def classifier(
     x = dense(x, units, "fc7", FULLY_CONNECTED)
     if projection:
         x = keras.layers.ReLU(name="projection_relu7")(x)
-        x = keras.layers.Dense(
+        x = Dense(
             max(1, units // 2),
             use_bias=False,
             kernel_initializer=he_normal("projection_hidden"),
@@ -320,9 +349,7 @@ def classifier(
         )(x)
         x = BatchNormalization(momentum=0.9, epsilon=1e-5, name="projection_norm")(x)
         x = keras.layers.ReLU(name="projection_relu")(x)
-        x = keras.layers.Dense(
-            projection, kernel_initializer=he_normal("projection"), name="projection"
-        )(x)
+        x = Dense(projection, kernel_initializer=he_normal("projection"), name="projection")(x)
     kernel = initializer(x, "head", FULLY_CONNECTED)
     if temperature is not None:
         return CosineHead(
@@ -333,6 +360,4 @@ def classifier(
             name="head",
         )(x)
     x = keras.layers.ReLU(name="relu7")(x)
-    return keras.layers.Dense(
-        num_clusters, kernel_initializer=kernel, dtype=full_precision(), name="head"
-    )(x)
+    return Dense(num_clusters, kernel_initializer=kernel, dtype=full_precision(), name="head")(x)

@@ -83,6 +83,19 @@ def test_points_that_differ_by_a_hair():
     assert np.bincount(repaired.assignments).min() == 1
 
 
+def test_clusters_of_one_point_are_one_up_to_the_resolution(rng):
+    """Also along a chain of neighbours, and only if they are near in all dimensions."""
+    centroids = np.zeros((5, 12), "float32")
+    centroids[:3, 0] = [0, 0.8e-4, 1.6e-4]
+    centroids[3, 11] = 1
+    points = centroids[[0, 0, 1, 1, 2, 2, 3, 3]]
+    repaired = repair_empty_clusters(
+        points, np.repeat([0, 1, 2, 3], 2).astype("int32"), centroids, rng, resolution=1e-4
+    )
+    assert repaired.assignments.tolist() == [0] * 6 + [3] * 2
+    assert (repaired.empty_before, repaired.empty_after) == (3, 3)
+
+
 def test_all_clusters_from_one(rng):
     repaired = repair(rng.normal(size=(30, 2)), np.zeros(30), 30)
     assert np.bincount(repaired.assignments, minlength=30).tolist() == [1] * 30

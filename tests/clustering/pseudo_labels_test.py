@@ -32,6 +32,16 @@ def test_no_cluster_is_empty_where_faiss_leaves_some(rng):
     )
 
 
+def test_copies_that_differ_by_rounding_are_not_told_apart(rng):
+    """Some processors give copies of an image features that differ in the last digits."""
+    points = rng.normal(size=(4, 16))
+    points = np.repeat(points / np.linalg.norm(points, axis=1, keepdims=True), 20, axis=0)
+    points = (points + rng.normal(size=points.shape) * 1e-7).astype("float32")
+    clustering = assign_pseudo_labels(points, 12, seed=1, turn=0)
+    assert clustering.empty_after == 12 - 4
+    assert [len(set(copies)) for copies in clustering.assignments.reshape(4, 20)] == [1] * 4
+
+
 def test_each_turn_has_its_own_draws(rng):
     points = rng.normal(size=(200, 8)).astype("float32")
 

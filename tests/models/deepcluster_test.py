@@ -63,6 +63,23 @@ def test_coupled_sgd_is_pytorchs_rule(rng):
     np.testing.assert_allclose(np.asarray(variable), expected, atol=1e-6)
 
 
+@pytest.mark.parametrize(("momentum", "nesterov"), [(0.0, False), (0.9, False), (0.9, True)])
+def test_without_decay_it_is_kerass_rule(rng, momentum, nesterov):
+    """Also where the learning rate changes, which PyTorch's momentum would not remember."""
+    weights = rng.normal(size=6).astype("float32")
+    found = []
+    for optimizer_class in (CoupledSGD, keras.optimizers.SGD):
+        optimizer = optimizer_class(0.1, momentum, nesterov=nesterov)
+        variable = keras.Variable(weights)
+        for step, gradient in enumerate(np.random.default_rng(1).normal(size=(4, 6))):
+            optimizer.learning_rate = 0.1 / (1 + step)
+            optimizer.apply([tf.constant(gradient, tf.float32)], [variable])
+        found.append([np.asarray(one) for one in (variable, *optimizer.variables)])
+    for ours, kerass in zip(*found, strict=True):
+        # float32 rounding over four steps on values of size 1.
+        np.testing.assert_allclose(ours, kerass, atol=1e-6)
+
+
 def test_weight_decay_is_not_keras_decoupled_one():
     coupled, decoupled = keras.Variable([1.0]), keras.Variable([1.0])
     zero = tf.constant([0.0])

@@ -6,7 +6,13 @@ import pytest
 import tensorflow as tf
 
 from dc_keras.models import layers
-from dc_keras.models.layers import BatchNormalization, Convolution, CosineHead, filter_gradient
+from dc_keras.models.layers import (
+    BatchNormalization,
+    Convolution,
+    CosineHead,
+    Dense,
+    filter_gradient,
+)
 from dc_keras.models.vgg import build_vgg16
 
 
@@ -78,6 +84,30 @@ def test_convolution_is_kerass(rng, side, size, padding, strides, graph):
         layer = layer_class(6, size, padding=padding, strides=strides)
         layer.build(inputs.shape)
         layer.kernel.assign(np.random.default_rng(5).normal(size=layer.kernel.shape))
+
+        def compute(layer=layer):
+            with tf.GradientTape() as tape:
+                tape.watch(inputs)
+                outputs = layer(inputs)
+                loss = tf.reduce_sum(outputs**3)
+            return [outputs, *tape.gradient(loss, [inputs, *layer.trainable_variables])]
+
+        found.append(tf.function(compute)() if graph else compute())
+    for ours, kerass in zip(*found, strict=True):
+        # float32 sums in another order.
+        np.testing.assert_allclose(ours, kerass, atol=1e-5 * np.abs(kerass).max())
+
+
+@pytest.mark.parametrize("graph", [False, True])
+@pytest.mark.parametrize("options", [{}, {"use_bias": False}, {"activation": "tanh"}])
+def test_dense_is_kerass(rng, options, graph):
+    inputs = tf.constant(rng.normal(size=(5, 7)).astype("float32"))
+    found = []
+    for layer_class in (Dense, keras.layers.Dense):
+        layer = layer_class(4, **options)
+        layer.build(inputs.shape)
+        for number, variable in enumerate(layer.trainable_variables):
+            variable.assign(np.random.default_rng(number).normal(size=variable.shape))
 
         def compute(layer=layer):
             with tf.GradientTape() as tape:
