@@ -15,13 +15,17 @@ from benchmarks.interleaved import arguments, rates, report
 from dc_keras.clustering.whitening import fit_whitening
 
 
-def features_like(num_images: int, dim: int) -> np.ndarray:
-    """Features whose variances fall off as a power law, with an offset, float32 `(n, dim)`."""
-    rng = np.random.default_rng(0)
+def directions(dim: int) -> np.ndarray:
+    """Orthonormal directions, as rows, times standard deviations that fall off as a power law."""
+    vectors = np.random.default_rng(0).standard_normal((dim, dim))
     scales = (1 + np.arange(dim)) ** -0.7
-    mixing = scipy.linalg.qr(rng.standard_normal((dim, dim)), mode="economic")[0]
-    features = (rng.standard_normal((num_images, dim)) * scales) @ mixing
-    return (features + 0.1).astype(np.float32)
+    return (scales[:, np.newaxis] * scipy.linalg.qr(vectors)[0]).astype(np.float32)
+
+
+def features_like(num_images: int, axes: np.ndarray) -> np.ndarray:
+    """Features with these standard deviations and an offset, float32 `(n, dim)`."""
+    rng = np.random.default_rng(1)
+    return rng.standard_normal((num_images, len(axes)), np.float32) @ axes + np.float32(0.1)
 
 
 def covariance_of(features: np.ndarray) -> np.ndarray:
@@ -45,8 +49,9 @@ def main() -> None:
     """Measures and prints."""
     options = arguments(__doc__, turns=1)
     dim, kept = (512, 32) if options.quick else (4096, 256)
+    axes = directions(dim)
     for n in [600] if options.quick else [3000, 10_000, 100_000]:
-        features = features_like(n, dim)
+        features = features_like(n, axes)
         fitted = {}
 
         def ours(features=features, fitted=fitted):

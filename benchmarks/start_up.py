@@ -22,7 +22,7 @@ GOAL_SECONDS = 20
 
 def main() -> None:
     """Measures and prints."""
-    options = arguments(__doc__, turns=2)
+    options = arguments(__doc__, turns=1)
     if not IMAGES.exists():
         print(f"Left out: {IMAGES} is not there")
         return
