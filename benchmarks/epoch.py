@@ -41,6 +41,9 @@ def main() -> None:
             count = copy_images(SHARED / "data" / folder, images, per_class)
             what = f"whole epoch, {name}, {count:,} images of {side} px, width {width:g}"
             compare(options, what, images, count, side, width)
+        if options.quick:
+            # One data set shows that it works.
+            break
 
 
 def compare(
