@@ -13,11 +13,10 @@ import time
 import types
 
 from benchmarks.learning.trial import judge
-from benchmarks.programs import SHARED
+from benchmarks.programs import REFERENCE
 from dc_keras.config import TrainingConfig
 from dc_keras.runtime import load_libraries_quietly
 
-REFERENCE = SHARED / "reference" / "torch_reference.py"
 # Its fully connected layers, by the names that they have in the public code.
 NAMES = {"fc1": "classifier.0", "fc2": "classifier.3", "top": "top_layer"}
 

@@ -75,10 +75,13 @@ class Convolution(keras.layers.Conv2D):
             and self.data_format == "channels_last"
         )
         if plain and not tf.config.list_physical_devices("GPU"):
-            # In the type of the computation, and read: custom gradients take no variables.
-            kernel = tf.convert_to_tensor(keras.ops.convert_to_tensor(kernel))
-            return _convolve(inputs, kernel)
+            return _convolve(inputs, _read(kernel))
         return super().convolution_op(inputs, kernel)
+
+
+def _read(kernel) -> tf.Tensor:
+    """A variable in the type of the computation: custom gradients take no variables."""
+    return tf.convert_to_tensor(keras.ops.convert_to_tensor(kernel))
 
 
 @tf.custom_gradient
@@ -152,7 +155,7 @@ class Dense(keras.layers.Dense):
     """
 
     def call(self, inputs, training=None):
-        outputs = multiply(inputs, tf.convert_to_tensor(keras.ops.convert_to_tensor(self.kernel)))
+        outputs = multiply(inputs, _read(self.kernel))
         if self.bias is not None:
             outputs = keras.ops.add(outputs, self.bias)
         return outputs if self.activation is None else self.activation(outputs)
@@ -196,7 +199,7 @@ class CosineHead(Dense):
         self.temperature = temperature
 
     def call(self, inputs, training=None):
-        kernel = keras.ops.normalize(keras.ops.convert_to_tensor(self.kernel), axis=0)
+        kernel = keras.ops.normalize(_read(self.kernel), axis=0)
         return multiply(keras.ops.normalize(inputs), kernel) / self.temperature
 
     def get_config(self):

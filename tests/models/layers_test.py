@@ -16,6 +16,25 @@ from dc_keras.models.layers import (
 from dc_keras.models.vgg import build_vgg16
 
 
+def outputs_and_gradients(layer, inputs, graph):
+    """Outputs of a layer, and gradients of the sum of their cubes, of inputs and weights."""
+
+    def compute():
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            outputs = layer(inputs)
+            loss = tf.reduce_sum(outputs**3)
+        return [outputs, *tape.gradient(loss, [inputs, *layer.trainable_variables])]
+
+    return tf.function(compute)() if graph else compute()
+
+
+def assert_same_but_for_rounding(ours, keras_own):
+    for one, other in zip(ours, keras_own, strict=True):
+        # float32 sums in another order.
+        np.testing.assert_allclose(one, other, atol=1e-5 * np.abs(other).max())
+
+
 @pytest.mark.parametrize("shape", [(8, 5, 5, 16), (2, 1, 1, 3), (6, 7)])
 def test_batch_norm_is_kerass(rng, shape):
     """Outputs, gradients and running statistics, in training and behind it."""
@@ -84,18 +103,8 @@ def test_convolution_is_kerass(rng, side, size, padding, strides, graph):
         layer = layer_class(6, size, padding=padding, strides=strides)
         layer.build(inputs.shape)
         layer.kernel.assign(np.random.default_rng(5).normal(size=layer.kernel.shape))
-
-        def compute(layer=layer):
-            with tf.GradientTape() as tape:
-                tape.watch(inputs)
-                outputs = layer(inputs)
-                loss = tf.reduce_sum(outputs**3)
-            return [outputs, *tape.gradient(loss, [inputs, *layer.trainable_variables])]
-
-        found.append(tf.function(compute)() if graph else compute())
-    for ours, kerass in zip(*found, strict=True):
-        # float32 sums in another order.
-        np.testing.assert_allclose(ours, kerass, atol=1e-5 * np.abs(kerass).max())
+        found.append(outputs_and_gradients(layer, inputs, graph))
+    assert_same_but_for_rounding(*found)
 
 
 @pytest.mark.parametrize("graph", [False, True])
@@ -108,18 +117,8 @@ def test_dense_is_kerass(rng, options, graph):
         layer.build(inputs.shape)
         for number, variable in enumerate(layer.trainable_variables):
             variable.assign(np.random.default_rng(number).normal(size=variable.shape))
-
-        def compute(layer=layer):
-            with tf.GradientTape() as tape:
-                tape.watch(inputs)
-                outputs = layer(inputs)
-                loss = tf.reduce_sum(outputs**3)
-            return [outputs, *tape.gradient(loss, [inputs, *layer.trainable_variables])]
-
-        found.append(tf.function(compute)() if graph else compute())
-    for ours, kerass in zip(*found, strict=True):
-        # float32 sums in another order.
-        np.testing.assert_allclose(ours, kerass, atol=1e-5 * np.abs(kerass).max())
+        found.append(outputs_and_gradients(layer, inputs, graph))
+    assert_same_but_for_rounding(*found)
 
 
 def test_filter_gradients_of_16_bit_numbers_without_instructions_for_them(rng, monkeypatch):
