@@ -36,6 +36,12 @@ SETS = {
         "instances_first=0": [*_IMPROVED, "--instances_first=0"],
         "projection=128": [*_IMPROVED, "--projection=128"],
     },
+    # The main comparison, for the full network with --flags=--width=1.
+    "modes": {
+        "random": ["--epochs=0", *_IMPROVED],
+        "paper": [],
+        "improved": _IMPROVED,
+    },
     # How `improved` is trained: the length and number of its steps, and what its crops differ in.
     "recipe": {
         "improved": _IMPROVED,
