@@ -30,16 +30,21 @@ class FeatureExtractor:
         self._model = model
         self._strategy = model.distribute_strategy
         self._step = None
+        self._size = 0
 
-    def _trace(self, element_spec) -> Callable:
-        """Compiles the forward pass once, for batches of any size."""
+    def _trace(self, element_spec, size: int) -> Callable:
+        """Compiles the forward pass for batches of up to `size` images on each replica.
+
+        Smaller ones are filled with blank images, for three reasons: TensorFlow's fused
+        convolutions do not take a replica without images, which the last batch can leave; layers
+        that know how many images they get choose their way by that; and an image's features are
+        computed in the same way in whatever batch it is.
+        """
 
         def on_replica(images):
-            # The last batch can leave a replica without images, which TensorFlow's fused
-            # convolutions do not take: it computes a blank one, and drops it.
             count = tf.shape(images)[0]
-            blank = tf.cast(count == 0, tf.int32)
-            images = tf.pad(images, [[0, blank], [0, 0], [0, 0], [0, 0]])
+            images = tf.pad(images, [[0, size - count], [0, 0], [0, 0], [0, 0]])
+            images = tf.ensure_shape(images, (size, *images.shape[1:]))
             outputs = self._model(images, training=False)
             # Clustering is done in float32 whatever the network computes in.
             return tf.nest.map_structure(
@@ -65,9 +70,11 @@ class FeatureExtractor:
             Features, float32 `(b, feature_dim)`; for a model with several outputs, a list of them.
         """
         dataset = self._strategy.experimental_distribute_dataset(dataset)
-        if self._step is None:
-            self._step = self._trace(dataset.element_spec)
         for images in dataset:
+            parts = self._strategy.experimental_local_results(images)
+            size = max(len(part) for part in parts)
+            if size > self._size:
+                self._step, self._size = self._trace(dataset.element_spec, size), size
             yield tf.nest.map_structure(self._gather, self._step(images))
 
 

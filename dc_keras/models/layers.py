@@ -7,6 +7,7 @@ layers from N(0, 0.01), batch norm with PyTorch's momentum and epsilon.
 import keras
 import tensorflow as tf
 
+from dc_keras.models import winograd
 from dc_keras.models.sobel import full_precision, normalize, sobel
 from dc_keras.runtime import computes_in_bfloat16, derive_seed
 
@@ -60,11 +61,13 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
 @keras.saving.register_keras_serializable(package="dc_keras")
 class Convolution(keras.layers.Conv2D):
-    """Keras's convolution, with faster ways to its gradients on CPUs.
+    """Keras's convolution, with faster ways to it and to its gradients on CPUs.
 
     TensorFlow's own ways to them leave much of a CPU unused, most of all on small maps and without
     AVX-512. The gradient of the inputs is computed as what it is, a convolution; that of 3x3
-    filters on small maps as nine matrix products. docs/decisions.md has the rates.
+    filters on small maps as nine matrix products. Where channels and images are many, 3x3
+    convolutions and their gradients are computed by Winograd's algorithm. docs/decisions.md has the
+    rates.
     """
 
     def convolution_op(self, inputs, kernel):
@@ -89,6 +92,8 @@ def _convolve(inputs: tf.Tensor, kernel: tf.Tensor):
     """A convolution without strides, padded to the same size, and its gradients."""
 
     def gradients(upstream):
+        if winograd.saves_time(inputs, kernel, back=True):
+            return winograd.gradients(inputs, kernel, upstream)
         # Where an input meets a filter at one place, the output that is as far to the other side
         # gets the product.
         turned = tf.transpose(tf.reverse(kernel, [0, 1]), (0, 1, 3, 2))
@@ -104,6 +109,8 @@ def _convolve(inputs: tf.Tensor, kernel: tf.Tensor):
         )
         return to_inputs, to_kernel
 
+    if winograd.saves_time(inputs, kernel, back=False):
+        return winograd.convolve(inputs, kernel), gradients
     return tf.nn.conv2d(inputs, kernel, 1, "SAME"), gradients
 
 
