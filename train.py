@@ -15,7 +15,7 @@ from absl import app
 
 from dc_keras import config
 from dc_keras.errors import InputError
-from dc_keras.runtime import load_libraries_quietly
+from dc_keras.runtime import keep_freed_memory, load_libraries_quietly
 from dc_keras.training.interruption import Interrupted, Interruption
 
 
@@ -26,6 +26,7 @@ def main(settings: config.TrainingConfig) -> None:
         # here, after the flags were found to be right.
         with Interruption().listening():
             load_libraries_quietly()
+            keep_freed_memory()
             from dc_keras.training.train import train
 
             run = train(settings)

@@ -15,7 +15,7 @@ import time
 import numpy as np
 
 from benchmarks.interleaved import arguments, report_row
-from dc_keras.runtime import load_libraries_quietly
+from dc_keras.runtime import keep_freed_memory, load_libraries_quietly
 
 FEATURES, DIMENSIONS, SAMPLE, BATCH = 4096, 256, 32_768, 1024
 PUBLISHED_ITERATIONS = 20
@@ -26,6 +26,7 @@ def main() -> None:
     """Measures and prints."""
     options = arguments(__doc__, turns=1)
     load_libraries_quietly()
+    keep_freed_memory()
     from dc_keras.clustering.features import compute_descriptors
     from dc_keras.clustering.kmeans import KMeansOptions
     from dc_keras.clustering.pseudo_labels import assign_pseudo_labels

@@ -3,23 +3,28 @@
 Both take steps on one batch that lies in memory: ours on uint8 pixels, which it normalises itself,
 PyTorch's on pixels that its loader would have normalised. "NCHW" is PyTorch's own layout, which the
 public code uses; it is always in float32, as there. "channels_last" is the one that PyTorch
-recommends on CPUs, and in the precision that ours is in.
+recommends on CPUs, and in the precision that ours is in. Each has a process of its own, as it would
+have in use: in one process, memory that PyTorch gives back to the system slows TensorFlow down.
 """
 
 import argparse
-from collections.abc import Callable
+import contextlib
+import functools
+import multiprocessing
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 
-import keras
 import numpy as np
 import tensorflow as tf
 import torch
 
 from benchmarks.interleaved import precisions, rates, report
+from benchmarks.programs import as_in_train
 from dc_keras.clustering.features import FeatureExtractor
 from dc_keras.data.threads import as_given
 from dc_keras.models.deepcluster import CoupledSGD, DeepCluster, feature_model
 from dc_keras.models.vgg import BLOCKS, build_vgg16
-from dc_keras.runtime import precision_of_layers
+from dc_keras.runtime import load_libraries_quietly, precision_of_layers
 from tests import torch_networks
 
 CLUSTERS = 1000
@@ -46,24 +51,54 @@ def compare(
     """
     for side, batch in {32: QUICK_BATCH}.items() if options.quick else BATCHES.items():
         for precision in precisions():
-            images, labels = batch_of(side, batch)
-            contenders = {
-                "ours": ours(images, labels, precision, train),
-                NCHW: theirs(images, labels, torch.contiguous_format, "float32", train),
-                CHANNELS_LAST: theirs(images, labels, torch.channels_last, precision, train),
-                ROOF: roof(side, batch, precision, train),
-            }
-            # Caches, threads and graphs are made on the first one.
-            rates(contenders, 1)
+            with in_processes(side, batch, precision, train) as contenders:
+                # Caches, threads and graphs are made on the first one.
+                rates(contenders, 1)
+                measured = rates(contenders, options.turns, seconds=0.0 if options.quick else 2.0)
             report(
                 options,
                 f"{stage}, VGG16-BN, {side} px, batch of {batch}, {precision}",
-                rates(contenders, options.turns, seconds=0.0 if options.quick else 2.0),
+                measured,
                 "images/s",
                 goals=goals,
                 packages=["tensorflow", "keras", "torch"],
             )
-            keras.backend.clear_session(free_memory=True)
+
+
+@contextlib.contextmanager
+def in_processes(
+    side: int, batch: int, precision: str, train: bool
+) -> Iterator[dict[str, Callable[[], float]]]:
+    """The contenders, each of which works in a process of its own and waits while others do."""
+    layouts = {NCHW: ("contiguous_format", "float32"), CHANNELS_LAST: ("channels_last", precision)}
+    wanted = {
+        "ours": (as_in_train, ours, side, batch, precision, train),
+        **{
+            name: (load_libraries_quietly, theirs, side, batch, layout, kind, train)
+            for name, (layout, kind) in layouts.items()
+        },
+        ROOF: (as_in_train, roof, side, batch, precision, train),
+    }
+    with contextlib.ExitStack() as stack:
+        contenders = {}
+        for name, (prepare, *made_by) in wanted.items():
+            fresh = multiprocessing.get_context("spawn")
+            pool = ProcessPoolExecutor(1, mp_context=fresh, initializer=prepare)
+            stack.enter_context(pool)
+            contenders[name] = lambda pool=pool, made_by=made_by: pool.submit(
+                _work_once, *made_by
+            ).result()
+        yield contenders
+
+
+def _work_once(*made_by) -> float:
+    return _contender(*made_by)()
+
+
+@functools.cache
+def _contender(make: Callable, *arguments) -> Callable[[], float]:
+    """What `make` makes, which a process does once."""
+    return make(*arguments)
 
 
 def batch_of(side: int, batch: int) -> tuple[np.ndarray, np.ndarray]:
@@ -73,8 +108,9 @@ def batch_of(side: int, batch: int) -> tuple[np.ndarray, np.ndarray]:
     return images, rng.integers(0, CLUSTERS, batch).astype(np.int32)
 
 
-def ours(images: np.ndarray, labels: np.ndarray, precision: str, train: bool) -> Callable[[], int]:
+def ours(side: int, batch: int, precision: str, train: bool) -> Callable[[], int]:
     """A step of this project's own."""
+    images, labels = batch_of(side, batch)
     with precision_of_layers(precision):
         network = build_vgg16(images.shape[1], CLUSTERS)
         model = DeepCluster(network.input, network.output)
@@ -96,10 +132,10 @@ def ours(images: np.ndarray, labels: np.ndarray, precision: str, train: bool) ->
     return work
 
 
-def theirs(
-    images: np.ndarray, labels: np.ndarray, layout: torch.memory_format, precision: str, train: bool
-) -> Callable[[], int]:
+def theirs(side: int, batch: int, layout: str, precision: str, train: bool) -> Callable[[], int]:
     """A step of the same network in PyTorch, its 16-bit types by its own `autocast`."""
+    images, labels = batch_of(side, batch)
+    layout = getattr(torch, layout)
     network = torch_networks.build("vgg16", images.shape[1], CLUSTERS).to(memory_format=layout)
     pixels = torch_networks.normalized(images, network).contiguous(memory_format=layout)
     targets = torch.from_numpy(labels).long()

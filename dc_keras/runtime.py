@@ -4,6 +4,7 @@ TensorFlow is imported inside the functions, so that seeds can be derived withou
 """
 
 import contextlib
+import ctypes
 import functools
 import hashlib
 import logging
@@ -82,6 +83,40 @@ def without_native_messages() -> Iterator[None]:
         os.dup2(standard_error, 2)
         os.close(standard_error)
         os.close(nowhere)
+
+
+# Parameters of the C library's mallopt, as its malloc.h numbers them.
+_TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8
+
+
+def keep_freed_memory() -> None:
+    """Has the process keep what it frees for what it allocates next, where it computes on CPUs.
+
+    Every training step allocates and frees the same large arrays. The C library gives large ones
+    back to the system at once, which has to clear each page of them the next time. With wide
+    networks that takes a fifth of the time. `return_freed_memory` gives back what is left over.
+
+    Call it before TensorFlow's first operation: threads that start earlier have heaps of their own.
+    Other C libraries than glibc are left as they are.
+    """
+    import tensorflow as tf
+
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is None or tf.config.list_physical_devices("GPU"):
+        return
+    mallopt(_ARENA_MAX, 1)
+    mallopt(_MMAP_MAX, 0)
+    mallopt(_TRIM_THRESHOLD, -1)
+
+
+def return_freed_memory() -> None:
+    """Gives freed memory back to the system, whatever `keep_freed_memory` said.
+
+    Cost: about 0.1 s a GB, and as much when the memory is needed again.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def configure_devices(virtual_devices: int = 0) -> None:

@@ -1,4 +1,8 @@
-"""Seeds and strategies."""
+"""Seeds, strategies, precision and memory."""
+
+import platform
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -106,3 +110,36 @@ def test_precision_holds_within_its_context_alone():
         assert keras.layers.Dense(2).compute_dtype == "bfloat16"
     assert (layer.compute_dtype, layer.variable_dtype) == ("bfloat16", "float32")
     assert keras.layers.Dense(2).compute_dtype == "float32"
+
+
+# Uses and frees 400 MB twice, and prints the pages that the second time had to be given, and the
+# memory that the process holds at the end, in MB.
+_ALLOCATES = """
+import pathlib, resource, sys
+import numpy as np
+from dc_keras.runtime import keep_freed_memory, return_freed_memory
+if sys.argv[1] == "keep":
+    keep_freed_memory()
+np.ones(50_000_000)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+np.ones(50_000_000)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+if sys.argv[2] == "return":
+    return_freed_memory()
+print(int(pathlib.Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 1e6)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's malloc alone keeps memory")
+def test_memory_is_kept_and_returned():
+    def run(*what):
+        program = [sys.executable, "-c", _ALLOCATES, *what]
+        return [float(line) for line in subprocess.check_output(program, text=True).split()]
+
+    given, held = run("default", "no")
+    kept_given, kept_held = run("keep", "no")
+    returned_given, returned_held = run("keep", "return")
+    # Pages are 4 kB, or 2 MB where the system gives such to whoever asks for much.
+    assert given >= 190 > 20 > kept_given and returned_given < 20
+    # In between lie the 400 MB.
+    assert kept_held - held > 350 and kept_held - returned_held > 350

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from dc_keras.clustering.whitening import Whitening, fit_whitening
 from dc_keras.errors import DegenerateDataError
+from dc_keras.runtime import return_freed_memory
 
 
 class FeatureExtractor:
@@ -146,6 +147,7 @@ def compute_descriptors(
         # The sample's rows lie in all pages of the array, which is made when the features are gone.
         of_sample = whitening.apply_centered(features)
         del features
+        return_freed_memory()
         descriptors = np.empty((num_images, whitening.output_dim), np.float32)
         descriptors[sample] = of_sample
         start = 0

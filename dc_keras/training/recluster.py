@@ -28,7 +28,7 @@ from dc_keras.data.ordered import ordered_batches
 from dc_keras.data.samplers import Sampler
 from dc_keras.data.stand_ins import LOOK_AHEAD, READ_ERRORS, SourceWithStandIns
 from dc_keras.models.deepcluster import DeepCluster
-from dc_keras.runtime import numpy_rng
+from dc_keras.runtime import numpy_rng, return_freed_memory
 
 # The standard error of a fraction of so many images is below 0.8 %.
 CHURN_IMAGES = 4096
@@ -403,6 +403,8 @@ class Recluster(keras.callbacks.Callback):
         # The pipelines that read for a clustering leave graphs behind that refer to themselves.
         # Left to Python's own time, they pile up over some hundred epochs.
         gc.collect()
+        # The descriptors of the clustering before, and what was needed to make these.
+        return_freed_memory()
 
     def _start_head(self, epoch: int, previous: ClusteringOfImages | None) -> None:
         """Gives the head weights for the latest clusters; matched ones are renumbered for it."""
