@@ -8,13 +8,13 @@ Needs PyTorch: pip install -r requirements-torch.txt
 """
 
 from benchmarks.interleaved import arguments
-from dc_keras.runtime import load_libraries_quietly
+from benchmarks.programs import as_in_train
 
 
 def main() -> None:
     """Measures and prints."""
     options = arguments(__doc__)
-    load_libraries_quietly()
+    as_in_train()
     import numpy as np
 
     from benchmarks.pillow_loader import BATCH, SIDE, compare, random_crop
