@@ -52,8 +52,6 @@ def compare(
     for side, batch in {32: QUICK_BATCH}.items() if options.quick else BATCHES.items():
         for precision in precisions():
             with in_processes(side, batch, precision, train) as contenders:
-                # Caches, threads and graphs are made on the first one.
-                rates(contenders, 1)
                 measured = rates(contenders, options.turns, seconds=0.0 if options.quick else 2.0)
             report(
                 options,
@@ -80,14 +78,17 @@ def in_processes(
         ROOF: (as_in_train, roof, side, batch, precision, train),
     }
     with contextlib.ExitStack() as stack:
-        contenders = {}
+        contenders, first = {}, []
         for name, (prepare, *made_by) in wanted.items():
             fresh = multiprocessing.get_context("spawn")
             pool = ProcessPoolExecutor(1, mp_context=fresh, initializer=prepare)
             stack.enter_context(pool)
-            contenders[name] = lambda pool=pool, made_by=made_by: pool.submit(
-                _work_once, *made_by
-            ).result()
+            ask = functools.partial(pool.submit, _work_once, *made_by)
+            contenders[name] = lambda ask=ask: ask().result()
+            first.append(ask())
+        # Caches, threads and graphs are made the first time, which all do at once.
+        for answer in first:
+            answer.result()
         yield contenders
 
 
