@@ -15,7 +15,7 @@ from absl import app
 
 from dc_keras import config
 from dc_keras.errors import InputError
-from dc_keras.runtime import keep_freed_memory, load_libraries_quietly
+from dc_keras.runtime import prepare_process
 from dc_keras.training.interruption import Interrupted, Interruption
 
 
@@ -25,8 +25,7 @@ def main(settings: config.TrainingConfig) -> None:
         # It takes some seconds to load TensorFlow, in which signals can come as well. It is done
         # here, after the flags were found to be right.
         with Interruption().listening():
-            load_libraries_quietly()
-            keep_freed_memory()
+            prepare_process()
             from dc_keras.training.train import train
 
             run = train(settings)

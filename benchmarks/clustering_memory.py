@@ -15,7 +15,7 @@ import time
 import numpy as np
 
 from benchmarks.interleaved import arguments, report_row
-from benchmarks.programs import as_in_train
+from dc_keras.runtime import prepare_process
 
 FEATURES, DIMENSIONS, SAMPLE, BATCH = 4096, 256, 32_768, 1024
 PUBLISHED_ITERATIONS = 20
@@ -25,7 +25,7 @@ GOAL_GB = 2.5
 def main() -> None:
     """Measures and prints."""
     options = arguments(__doc__, turns=1)
-    as_in_train()
+    prepare_process()
     from dc_keras.clustering.features import compute_descriptors
     from dc_keras.clustering.kmeans import KMeansOptions
     from dc_keras.clustering.pseudo_labels import assign_pseudo_labels

@@ -14,7 +14,7 @@ from collections.abc import Callable
 import numpy as np
 
 from benchmarks.interleaved import RESULTS, arguments, report_row
-from benchmarks.programs import as_in_train
+from dc_keras.runtime import prepare_process
 
 SIDE, FEATURES, DIMENSIONS, ITERATIONS, BATCH = 32, 1024, 64, 5, 256
 FITTED_FROM = 10_000
@@ -25,7 +25,7 @@ _LONG_SECONDS = 5.0
 def main() -> None:
     """Measures, draws and prints."""
     options = arguments(__doc__, turns=2)
-    as_in_train()
+    prepare_process()
     sizes = [1000, 2000] if options.quick else [1000, 3000, 10_000, 30_000, 100_000]
     clusters = [10, 100] if options.quick else [10, 100, 1000, 10_000]
     rng = np.random.default_rng(0)

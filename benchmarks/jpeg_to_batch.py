@@ -8,13 +8,13 @@ Needs PyTorch: pip install -r requirements-torch.txt
 """
 
 from benchmarks.interleaved import arguments
-from benchmarks.programs import as_in_train
+from dc_keras.runtime import prepare_process
 
 
 def main() -> None:
     """Measures and prints."""
     options = arguments(__doc__)
-    as_in_train()
+    prepare_process()
     import numpy as np
 
     from benchmarks.pillow_loader import BATCH, SIDE, compare, random_crop

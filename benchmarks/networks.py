@@ -19,12 +19,11 @@ import tensorflow as tf
 import torch
 
 from benchmarks.interleaved import precisions, rates, report
-from benchmarks.programs import as_in_train
 from dc_keras.clustering.features import FeatureExtractor
 from dc_keras.data.threads import as_given
 from dc_keras.models.deepcluster import CoupledSGD, DeepCluster, feature_model
 from dc_keras.models.vgg import BLOCKS, build_vgg16
-from dc_keras.runtime import load_libraries_quietly, precision_of_layers
+from dc_keras.runtime import load_libraries_quietly, precision_of_layers, prepare_process
 from tests import torch_networks
 
 CLUSTERS = 1000
@@ -70,12 +69,12 @@ def in_processes(
     """The contenders, each of which works in a process of its own and waits while others do."""
     layouts = {NCHW: ("contiguous_format", "float32"), CHANNELS_LAST: ("channels_last", precision)}
     wanted = {
-        "ours": (as_in_train, ours, side, batch, precision, train),
+        "ours": (prepare_process, ours, side, batch, precision, train),
         **{
             name: (load_libraries_quietly, theirs, side, batch, layout, kind, train)
             for name, (layout, kind) in layouts.items()
         },
-        ROOF: (as_in_train, roof, side, batch, precision, train),
+        ROOF: (prepare_process, roof, side, batch, precision, train),
     }
     with contextlib.ExitStack() as stack:
         contenders, first = {}, []

@@ -8,19 +8,11 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 
-from dc_keras.runtime import keep_freed_memory, load_libraries_quietly
-
 REPOSITORY = pathlib.Path(__file__).parent.parent
 # Data sets and the yardstick lie beside the repository, not in it.
 SHARED = REPOSITORY.parent / "shared"
 REFERENCE = SHARED / "reference" / "torch_reference.py"
 _POLL_SECONDS = 0.02
-
-
-def as_in_train() -> None:
-    """Prepares a process as train.py does."""
-    load_libraries_quietly()
-    keep_freed_memory()
 
 
 @contextlib.contextmanager

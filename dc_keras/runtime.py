@@ -109,6 +109,12 @@ def keep_freed_memory() -> None:
     mallopt(_TRIM_THRESHOLD, -1)
 
 
+def prepare_process() -> None:
+    """What programs that compute call first: loads libraries quietly and keeps freed memory."""
+    load_libraries_quietly()
+    keep_freed_memory()
+
+
 def return_freed_memory() -> None:
     """Gives freed memory back to the system, whatever `keep_freed_memory` said.
 

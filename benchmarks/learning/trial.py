@@ -14,8 +14,8 @@ import time
 
 import numpy as np
 
-from benchmarks.programs import as_in_train
 from dc_keras.config import TrainingConfig
+from dc_keras.runtime import prepare_process
 
 # What is judged, from the image to what is clustered, and the published pair.
 DEPTHS = ("pool1", "pool2", "pool3", "pool4", "pool5", "fc7")
@@ -78,7 +78,7 @@ def main(test_dir: str, points: int, flags: list[str]) -> None:
         points: How often to measure, at equal distances up to the end of the training.
         flags: Of train.py.
     """
-    as_in_train()
+    prepare_process()
     from dc_keras.data.sources import open_source
     from dc_keras.evaluation.evaluate import Split
     from dc_keras.training.checkpoints import load_weights

@@ -12,13 +12,12 @@ from absl import app
 
 from dc_keras import config
 from dc_keras.errors import InputError
-from dc_keras.runtime import keep_freed_memory, load_libraries_quietly
+from dc_keras.runtime import prepare_process
 
 
 def main(settings: config.AssignConfig) -> None:
     """Assigns the images and says where the result is."""
-    load_libraries_quietly()
-    keep_freed_memory()
+    prepare_process()
     from dc_keras.serving.cluster_ids import write_clusters
 
     try:
