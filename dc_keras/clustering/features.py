@@ -55,7 +55,7 @@ class FeatureExtractor:
         def compute(images):
             return self._strategy.run(on_replica, args=(images,))
 
-        return tf.function(compute, input_signature=[element_spec])
+        return tf.function(compute, input_signature=[element_spec], autograph=False)
 
     def _gather(self, replicas) -> np.ndarray:
         parts = self._strategy.experimental_local_results(replicas)

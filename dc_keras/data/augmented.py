@@ -5,7 +5,7 @@ import tensorflow as tf
 from dc_keras.data.color import jitter_colors
 from dc_keras.data.image_source import ImageSource
 from dc_keras.data.preprocessing import augment
-from dc_keras.data.threads import READERS, as_given
+from dc_keras.data.threads import as_given, in_threads
 
 
 def augmented_batches(
@@ -76,12 +76,10 @@ def augmented_batches(
     batches = (
         pairs.skip(first_batch * images_per_batch)
         .enumerate(start=first_batch * images_per_batch)
-        .map(read_and_augment, num_parallel_calls=READERS, deterministic=True)
+        .apply(in_threads(read_and_augment))
         .batch(images_per_batch, drop_remainder=drop_remainder)
         .map(merge_views)
     )
     if color_jitter > 0 or grayscale > 0:
-        batches = batches.enumerate(start=first_batch).map(
-            change_colors, num_parallel_calls=READERS, deterministic=True
-        )
+        batches = batches.enumerate(start=first_batch).apply(in_threads(change_colors))
     return as_given(batches.prefetch(2))

@@ -29,6 +29,7 @@ import tensorflow as tf
 from dc_keras.data.augmented import augmented_batches
 from dc_keras.data.samplers import NaturalSampler, ReleasedSampler, ReweightingSampler, Sampler
 from dc_keras.data.sources import ImageSource
+from dc_keras.data.threads import in_threads
 
 # Cluster sizes fit into 32-bit integers, so there are at most 32 levels of them.
 _LEVELS = 32
@@ -154,7 +155,7 @@ class UniformClusterSampler(Sampler):
 
     def pairs(self, num_pairs: int) -> tf.data.Dataset:
         chunks = tf.data.Dataset.counter()
-        drawn = chunks.map(self.draw, num_parallel_calls=2, deterministic=True)
+        drawn = chunks.apply(in_threads(self.draw, num_threads=2))
         pairs = drawn.unbatch().take(num_pairs)
         return pairs.apply(tf.data.experimental.assert_cardinality(num_pairs))
 

@@ -20,7 +20,7 @@ from dc_keras.data.image_source import ImageSource
 from dc_keras.data.preprocessing import decode
 from dc_keras.data.sources import ArraySource
 from dc_keras.data.stand_ins import READ_ERRORS
-from dc_keras.data.threads import READERS, as_given
+from dc_keras.data.threads import as_given, in_threads
 from dc_keras.errors import InputError
 
 # Part of the free memory that decoded images take at most, where nobody asks for more, and of the
@@ -138,11 +138,7 @@ def _decode_all(source: ImageSource, progress: bool) -> Iterator[np.ndarray]:
     """Yields every image, uint8 (h, w, 3), in order."""
     images = as_given(
         tf.data.Dataset.range(len(source))
-        .map(
-            lambda index: decode(source.load(index)),
-            num_parallel_calls=READERS,
-            deterministic=True,
-        )
+        .apply(in_threads(lambda index: decode(source.load(index))))
         .prefetch(64)
     )
     bar = tqdm(total=len(source), desc="Decoding", unit="image", disable=not progress, leave=False)
@@ -198,8 +194,8 @@ def _decoded_bytes(source: ImageSource, seed: int) -> float:
     """Estimate of what all images take, from a sample."""
     rng = np.random.default_rng(seed)
     sample = rng.choice(len(source), min(_SAMPLE, len(source)), replace=False)
-    sizes = tf.data.Dataset.from_tensor_slices(sample).map(
-        lambda index: tf.size(decode(source.load(index))), num_parallel_calls=READERS
+    sizes = tf.data.Dataset.from_tensor_slices(sample).apply(
+        in_threads(lambda index: tf.size(decode(source.load(index))))
     )
     known = list(as_given(sizes.ignore_errors(log_warning=False)).as_numpy_iterator())
     return float(np.mean(known)) * len(source) if known else float("inf")

@@ -15,7 +15,7 @@ import tqdm
 from dc_keras.data import preprocessing
 from dc_keras.data.image_source import ImageSource
 from dc_keras.data.sources import ArraySource
-from dc_keras.data.threads import READERS, as_given
+from dc_keras.data.threads import as_given, in_threads
 from dc_keras.errors import InputError
 from dc_keras.files import write_atomically
 
@@ -23,9 +23,7 @@ NAMES_SHOWN = 10
 PROGRESS_STEP = 64
 
 
-def find_unreadable(
-    source: ImageSource, *, num_threads: int | None = None, progress: bool = True
-) -> dict[int, str]:
+def find_unreadable(source: ImageSource, *, progress: bool = True) -> dict[int, str]:
     """Decodes every image once.
 
     JPEGs are decoded at an eighth of their size: every coefficient is read, so that a file cut off
@@ -33,7 +31,6 @@ def find_unreadable(
 
     Args:
         source: The images. Arrays need no check.
-        num_threads: Files decoded at a time; None takes one for each processor.
         progress: Whether to show a progress bar.
 
     Returns:
@@ -49,11 +46,7 @@ def find_unreadable(
     readable = np.zeros(len(source), bool)
     checked = as_given(
         tf.data.Dataset.range(len(source))
-        .map(
-            check,
-            num_parallel_calls=num_threads or READERS,
-            deterministic=False,
-        )
+        .apply(in_threads(check, in_order=False))
         .ignore_errors(log_warning=False)
         .batch(PROGRESS_STEP)
         .prefetch(2)

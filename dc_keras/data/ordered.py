@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from dc_keras.data.preprocessing import preprocess_for_clustering
 from dc_keras.data.sources import ImageSource
-from dc_keras.data.threads import READERS, as_given
+from dc_keras.data.threads import as_given, in_threads
 
 
 def ordered_batches(
@@ -24,11 +24,7 @@ def ordered_batches(
     """
     return as_given(
         tf.data.Dataset.from_tensor_slices(np.asarray(indices, np.int64))
-        .map(
-            lambda index: preprocess_for_clustering(source.load(index), image_size),
-            num_parallel_calls=READERS,
-            deterministic=True,
-        )
+        .apply(in_threads(lambda index: preprocess_for_clustering(source.load(index), image_size)))
         .batch(batch_size)
         .prefetch(2)
     )

@@ -19,7 +19,7 @@ from dc_keras.data.array_records import (
 from dc_keras.data.image_source import ImageSource
 from dc_keras.data.preprocessing import decode
 from dc_keras.data.sources import write_manifest
-from dc_keras.data.threads import READERS, as_given
+from dc_keras.data.threads import as_given, in_threads
 from dc_keras.errors import InputError
 from dc_keras.files import write_directory_atomically
 
@@ -58,11 +58,7 @@ def pack(
     files = -(-count // shard_images)
     images = as_given(
         tf.data.Dataset.range(count)
-        .map(
-            lambda index: _to_pack(source.load(index), short_side),
-            num_parallel_calls=READERS,
-            deterministic=True,
-        )
+        .apply(in_threads(lambda index: _to_pack(source.load(index), short_side)))
         .prefetch(16)
     ).as_numpy_iterator()
     shards, checksums = [], []

@@ -282,6 +282,7 @@ def draw_crop_window(
 # visited for every image, only to be skipped.
 @tf.function(
     input_signature=[tf.TensorSpec([], tf.string)],
+    autograph=False,
     experimental_attributes={"_noinline": True},
 )
 def _exif_orientation(encoded):
@@ -348,6 +349,7 @@ def _turn_upright(image, orientation):
 
 @tf.function(
     input_signature=[tf.TensorSpec([], tf.string)],
+    autograph=False,
     experimental_attributes={"_noinline": True},
 )
 def _decode_any(encoded):

@@ -15,6 +15,7 @@ import abc
 import numpy as np
 import tensorflow as tf
 
+from dc_keras.data.threads import in_threads
 from dc_keras.runtime import derive_seed, numpy_rng
 
 _CHUNK = 8192
@@ -90,10 +91,10 @@ class _ListSampler(Sampler):
                 f"Expected at most the sampler's epoch_length={self._epoch_length}."
             )
         starts = tf.data.Dataset.range(0, num_pairs, _CHUNK)
-        chunks = starts.map(
-            lambda start: self._targets(self._drawn[start : start + _CHUNK]),
-            num_parallel_calls=2,
-            deterministic=True,
+        chunks = starts.apply(
+            in_threads(
+                lambda start: self._targets(self._drawn[start : start + _CHUNK]), num_threads=2
+            )
         )
         pairs = chunks.unbatch().take(num_pairs)
         return pairs.apply(tf.data.experimental.assert_cardinality(num_pairs))

@@ -18,7 +18,7 @@ import tqdm
 
 from dc_keras.data.image_source import ImageSource, numbered
 from dc_keras.data.index_cache import kept_arrays
-from dc_keras.data.threads import READERS, as_given
+from dc_keras.data.threads import as_given, in_threads
 from dc_keras.errors import InputError
 
 IMAGE, LABEL = "image/encoded", "image/class/label"
@@ -246,7 +246,7 @@ def _scan(paths: Sequence[str], size: int) -> tuple[np.ndarray, np.ndarray, np.n
             _check_lengths(path)
             records = as_given(
                 tf.data.TFRecordDataset(path, buffer_size=1 << 23)
-                .map(describe, num_parallel_calls=READERS, deterministic=True)
+                .apply(in_threads(describe))
                 .batch(_SCANNED_AT_A_TIME)
                 .prefetch(2)
             )

@@ -1,11 +1,35 @@
-"""How many threads tf.data reads images with, and that it changes nothing about it."""
+"""How tf.data applies functions to images: in how many threads, as they are written, unchanged."""
 
 import os
+from collections.abc import Callable
 
 import tensorflow as tf
 
 # Images that are read and decoded at a time.
 READERS = os.cpu_count() or 1
+
+
+def in_threads(
+    function: Callable, *, num_threads: int = READERS, in_order: bool = True
+) -> Callable[[tf.data.Dataset], tf.data.Dataset]:
+    """Maps a function, for `Dataset.apply`.
+
+    Autograph is left out. It would translate the Python statements of the function, and of all that
+    it calls, into operations; branches here are operations as they are written, and looking for
+    others took four seconds of the start of every run.
+
+    Args:
+        function: What `Dataset.map` takes, made of TensorFlow operations.
+        num_threads: Elements that it is applied to at a time.
+        in_order: Whether elements come out in the order in which they went in.
+
+    Returns:
+        A function from the dataset to that of the results.
+    """
+    as_written = tf.autograph.experimental.do_not_convert(function)
+    return lambda dataset: dataset.map(
+        as_written, num_parallel_calls=num_threads, deterministic=in_order
+    )
 
 
 def as_given(dataset: tf.data.Dataset) -> tf.data.Dataset:

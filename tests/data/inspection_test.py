@@ -55,7 +55,7 @@ def test_the_reasons_are_told_apart(folder, tmp_path):
     (tmp_path / "7 broken.jpg").symlink_to(tmp_path / "nowhere.jpg")
     (tmp_path / "8 locked.jpg").mkdir()
     source = sources.FolderSource(str(tmp_path), [*source.names, "7 broken.jpg", "8 locked.jpg"])
-    found = inspection.find_unreadable(source, num_threads=2, progress=False)
+    found = inspection.find_unreadable(source, progress=False)
     assert list(found) == [1, 2, 3, 4, 5, 7, 8]
     assert found[1] == "the file is empty"
     assert found[2] == preprocessing.NO_IMAGE

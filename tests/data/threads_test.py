@@ -1,4 +1,6 @@
-"""Pipelines that end without a wait."""
+"""Pipelines that take functions as they are written and end without a wait."""
+
+import inspect
 
 import numpy as np
 import tensorflow as tf
@@ -7,7 +9,20 @@ from dc_keras.data.balanced import training_batches
 from dc_keras.data.ordered import ordered_batches
 from dc_keras.data.samplers import NaturalSampler
 from dc_keras.data.sources import ArraySource
-from dc_keras.data.threads import as_given
+from dc_keras.data.threads import as_given, in_threads
+
+
+def test_functions_are_applied_in_order_and_as_they_are_written():
+    places = []
+
+    def inner(number):
+        # What autograph makes of a function lies in a file of its own.
+        places.append(inspect.currentframe().f_code.co_filename)
+        return number * number
+
+    dataset = tf.data.Dataset.range(100).apply(in_threads(lambda number: inner(number)))
+    assert list(dataset.as_numpy_iterator()) == [number**2 for number in range(100)]
+    assert set(places) == {__file__}
 
 
 def test_a_dataset_as_given_keeps_its_other_options():
