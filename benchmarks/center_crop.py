@@ -13,9 +13,10 @@ from dc_keras.runtime import prepare_process
 
 def main() -> None:
     """Measures and prints."""
-    options = arguments(__doc__)
+    options = arguments(__doc__, turns=2)
     prepare_process()
-    from benchmarks.pillow_loader import BATCH, SIDE, central_crop, compare
+    from benchmarks.photographs import BATCH, compare
+    from benchmarks.pillow_loader import SIDE, central_crop
     from dc_keras.data.ordered import ordered_batches
 
     def ours(source, indices):

@@ -13,11 +13,12 @@ from dc_keras.runtime import prepare_process
 
 def main() -> None:
     """Measures and prints."""
-    options = arguments(__doc__)
+    options = arguments(__doc__, turns=2)
     prepare_process()
     import numpy as np
 
-    from benchmarks.pillow_loader import BATCH, SIDE, compare, random_crop
+    from benchmarks.photographs import BATCH, compare
+    from benchmarks.pillow_loader import SIDE, random_crop
     from dc_keras.data.balanced import training_batches
     from dc_keras.data.samplers import NaturalSampler
 

@@ -5,6 +5,7 @@ PyTorch's on pixels that its loader would have normalised. "NCHW" is PyTorch's o
 public code uses; it is always in float32, as there. "channels_last" is the one that PyTorch
 recommends on CPUs, and in the precision that ours is in. Each has a process of its own, as it would
 have in use: in one process, memory that PyTorch gives back to the system slows TensorFlow down.
+Libraries are loaded where a contender is made, so that each process loads its own alone.
 """
 
 import argparse
@@ -15,15 +16,9 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
-import tensorflow as tf
-import torch
 
 from benchmarks.interleaved import precisions, rates, report
-from dc_keras.clustering.features import FeatureExtractor
-from dc_keras.data.threads import as_given
-from dc_keras.models.deepcluster import CoupledSGD, DeepCluster, feature_model
-from dc_keras.models.vgg import BLOCKS, build_vgg16
-from dc_keras.runtime import load_libraries_quietly, precision_of_layers, prepare_process
+from dc_keras.runtime import precision_of_layers, prepare_process
 from tests import torch_networks
 
 CLUSTERS = 1000
@@ -69,18 +64,18 @@ def in_processes(
     """The contenders, each of which works in a process of its own and waits while others do."""
     layouts = {NCHW: ("contiguous_format", "float32"), CHANNELS_LAST: ("channels_last", precision)}
     wanted = {
-        "ours": (prepare_process, ours, side, batch, precision, train),
+        "ours": (ours, side, batch, precision, train),
         **{
-            name: (load_libraries_quietly, theirs, side, batch, layout, kind, train)
+            name: (theirs, side, batch, layout, kind, train)
             for name, (layout, kind) in layouts.items()
         },
-        ROOF: (prepare_process, roof, side, batch, precision, train),
+        ROOF: (roof, side, batch, precision, train),
     }
     with contextlib.ExitStack() as stack:
         contenders, first = {}, []
-        for name, (prepare, *made_by) in wanted.items():
+        for name, made_by in wanted.items():
             fresh = multiprocessing.get_context("spawn")
-            pool = ProcessPoolExecutor(1, mp_context=fresh, initializer=prepare)
+            pool = ProcessPoolExecutor(1, mp_context=fresh)
             stack.enter_context(pool)
             ask = functools.partial(pool.submit, _work_once, *made_by)
             contenders[name] = lambda ask=ask: ask().result()
@@ -110,6 +105,14 @@ def batch_of(side: int, batch: int) -> tuple[np.ndarray, np.ndarray]:
 
 def ours(side: int, batch: int, precision: str, train: bool) -> Callable[[], int]:
     """A step of this project's own."""
+    prepare_process()
+    import tensorflow as tf
+
+    from dc_keras.clustering.features import FeatureExtractor
+    from dc_keras.data.threads import as_given
+    from dc_keras.models.deepcluster import CoupledSGD, DeepCluster, feature_model
+    from dc_keras.models.vgg import build_vgg16
+
     images, labels = batch_of(side, batch)
     with precision_of_layers(precision):
         network = build_vgg16(images.shape[1], CLUSTERS)
@@ -134,6 +137,8 @@ def ours(side: int, batch: int, precision: str, train: bool) -> Callable[[], int
 
 def theirs(side: int, batch: int, layout: str, precision: str, train: bool) -> Callable[[], int]:
     """A step of the same network in PyTorch, its 16-bit types by its own `autocast`."""
+    import torch
+
     images, labels = batch_of(side, batch)
     layout = getattr(torch, layout)
     network = torch_networks.build("vgg16", images.shape[1], CLUSTERS).to(memory_format=layout)
@@ -173,6 +178,9 @@ def roof(side: int, batch: int, precision: str, train: bool) -> Callable[[], flo
     Of the network's convolutions it is the one with 256 channels, among those that reach the
     highest rate: what the network would reach, were everything in it so fast and all else free.
     """
+    prepare_process()
+    import tensorflow as tf
+
     size = side // 4
     dtype = tf.float32 if precision == "float32" else tf.bfloat16
     inputs = tf.cast(tf.random.normal([batch, size, size, 256]), dtype)
@@ -197,6 +205,8 @@ def convolution_flops(size: int, inputs: int, outputs: int) -> int:
 
 def forward_flops(side: int) -> int:
     """Operations of one image up to fc7: convolutions and fully connected layers."""
+    from dc_keras.models.vgg import BLOCKS
+
     total, inputs, size = 0, 2, side
     for block in BLOCKS:
         for outputs in block:
@@ -212,5 +222,7 @@ def training_flops(side: int) -> int:
     Each layer is computed forward and for the gradients of its weights and of its input; the first
     convolution's input needs none.
     """
+    from dc_keras.models.vgg import BLOCKS
+
     both = forward_flops(side) + 2 * UNITS * CLUSTERS
     return 3 * both - convolution_flops(side, 2, BLOCKS[0][0])

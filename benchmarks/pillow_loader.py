@@ -1,79 +1,19 @@
-"""The usual PyTorch input pipeline, and the comparison of ours with it on a folder of photographs.
+"""The usual PyTorch input pipeline: Pillow in the workers of a DataLoader.
 
-Pillow in the workers of a DataLoader, without torchvision, whose transforms it follows. The public
-code's workers go on to normalised floats. Ours leave that to the network, where it costs next to
-nothing, so workers that stop at uint8 are compared as well: the best that can be had of them.
+Written without torchvision, whose transforms it follows. Workers load this module alone, and with
+it neither TensorFlow nor the rest of the program.
 """
 
-import argparse
 import math
-import os
-import pathlib
 import random
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import tensorflow as tf
 import torch
 from PIL import Image
 
-from benchmarks.interleaved import rates, report
-from dc_keras.data.image_source import ImageSource
-from dc_keras.data.sources import open_source
-from dc_keras.models.sobel import PIXEL_MEAN, PIXEL_STD
-
-PHOTOS = pathlib.Path(__file__).parents[2] / "shared" / "data" / "photos"
-BATCH = 64
 SIDE = 224
 RESIZED = 256
-MEAN, STD = (torch.tensor(values)[:, None, None] for values in (PIXEL_MEAN, PIXEL_STD))
-PUBLIC = "Pillow and DataLoader, as the public code"
-STOPPED = "Pillow and DataLoader, to uint8 alone"
-
-
-def compare(
-    options: argparse.Namespace,
-    what: str,
-    ours: Callable[[ImageSource, np.ndarray], tf.data.Dataset],
-    crop: Callable[[Image.Image], Image.Image],
-    *,
-    goal: float,
-) -> None:
-    """Compares two pipelines on the folder $DC_KERAS_PHOTOS or ../shared/data/photos.
-
-    Args:
-        options: What `arguments` returned.
-        what: The crops.
-        ours: From the photographs and the indices to read, a whole number of batches of them, to
-            batches whose elements are images or begin with them.
-        crop: What the other pipeline does.
-        goal: How many times faster ours shall be.
-    """
-    folder = os.environ.get("DC_KERAS_PHOTOS", str(PHOTOS))
-    source = open_source(folder)
-    indices = np.tile(np.arange(len(source)), 1 if options.quick else 5)
-    indices = indices[: len(indices) // BATCH * BATCH]
-    batches = ours(source, indices)
-    paths = [os.path.join(folder, source.names[i]) for i in indices]
-
-    def theirs(finish):
-        batches = loader(paths, crop, finish)
-        return lambda: sum(len(images) for images in batches)
-
-    contenders = {
-        "ours": lambda: sum(len(tf.nest.flatten(batch)[0]) for batch in batches),
-        PUBLIC: theirs(normalized),
-        STOPPED: theirs(torch.from_numpy),
-    }
-    rates(contenders, 1)
-    report(
-        options,
-        f"{what}, {len(source)} photographs",
-        rates(contenders, options.turns),
-        "images/s",
-        goals={PUBLIC: goal, STOPPED: goal},
-        packages=["tensorflow", "pillow", "torch"],
-    )
 
 
 class Photographs(torch.utils.data.Dataset):
@@ -103,10 +43,10 @@ class Photographs(torch.utils.data.Dataset):
             return self._finish(np.array(self._crop(image.convert("RGB"))))
 
 
-def normalized(pixels: np.ndarray) -> torch.Tensor:
+def normalized(pixels: np.ndarray, mean: tuple[float, ...], std: tuple[float, ...]) -> torch.Tensor:
     """ToTensor and Normalize: float32 (3, 224, 224)."""
     planes = torch.from_numpy(pixels).permute(2, 0, 1).contiguous().float().div(255)
-    return planes.sub_(MEAN).div_(STD)
+    return planes.sub_(torch.tensor(mean)[:, None, None]).div_(torch.tensor(std)[:, None, None])
 
 
 def random_crop(image: Image.Image) -> Image.Image:
@@ -140,11 +80,12 @@ def loader(
     paths: Sequence[str],
     crop: Callable[[Image.Image], Image.Image],
     finish: Callable[[np.ndarray], torch.Tensor],
+    batch_size: int,
 ) -> torch.utils.data.DataLoader:
     """Batches from two worker processes that stay for all epochs."""
     return torch.utils.data.DataLoader(
         Photographs(paths, crop, finish),
-        batch_size=BATCH,
+        batch_size=batch_size,
         num_workers=2,
         persistent_workers=True,
         # A fork of a process in which TensorFlow's threads run can hang.

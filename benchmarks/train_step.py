@@ -7,15 +7,12 @@ Needs PyTorch: pip install -r requirements-torch.txt
 """
 
 from benchmarks.interleaved import arguments
-from dc_keras.runtime import load_libraries_quietly
+from benchmarks.networks import CHANNELS_LAST, NCHW, ROOF, compare
 
 
 def main() -> None:
     """Measures and prints."""
     options = arguments(__doc__, turns=2)
-    load_libraries_quietly()
-    from benchmarks.networks import CHANNELS_LAST, NCHW, ROOF, compare
-
     compare(options, "train step", {NCHW: 2.5, CHANNELS_LAST: 1.2, ROOF: 0.65}, train=True)
 
 

@@ -1,0 +1,76 @@
+"""Comparison of a pipeline of ours with the usual PyTorch one on a folder of photographs.
+
+The public code's workers go on to normalised floats. Ours leave that to the network, where it costs
+next to nothing, so workers that stop at uint8 are compared as well: the best that can be had of
+them.
+"""
+
+import argparse
+import functools
+import os
+import pathlib
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+import torch
+from PIL import Image
+
+from benchmarks.interleaved import rates, report
+from benchmarks.pillow_loader import loader, normalized
+from dc_keras.data.image_source import ImageSource
+from dc_keras.data.sources import open_source
+from dc_keras.models.sobel import PIXEL_MEAN, PIXEL_STD
+
+PHOTOS = pathlib.Path(__file__).parents[2] / "shared" / "data" / "photos"
+BATCH = 64
+PUBLIC = "Pillow and DataLoader, as the public code"
+STOPPED = "Pillow and DataLoader, to uint8 alone"
+
+
+def compare(
+    options: argparse.Namespace,
+    what: str,
+    ours: Callable[[ImageSource, np.ndarray], tf.data.Dataset],
+    crop: Callable[[Image.Image], Image.Image],
+    *,
+    goal: float,
+) -> None:
+    """Compares two pipelines on the folder $DC_KERAS_PHOTOS or ../shared/data/photos.
+
+    Args:
+        options: What `arguments` returned.
+        what: The crops.
+        ours: From the photographs and the indices to read, a whole number of batches of them, to
+            batches whose elements are images or begin with them.
+        crop: What the other pipeline does.
+        goal: How many times faster ours shall be.
+    """
+    folder = os.environ.get("DC_KERAS_PHOTOS", str(PHOTOS))
+    source = open_source(folder)
+    # As in an epoch of a few thousand, where making the iterator hardly counts.
+    indices = np.tile(np.arange(len(source)), 1 if options.quick else 20)
+    indices = indices[: len(indices) // BATCH * BATCH]
+    batches = ours(source, indices)
+    paths = [os.path.join(folder, source.names[i]) for i in indices]
+
+    normalize = functools.partial(normalized, mean=PIXEL_MEAN, std=PIXEL_STD)
+
+    def theirs(finish):
+        batches = loader(paths, crop, finish, BATCH)
+        return lambda: sum(len(images) for images in batches)
+
+    contenders = {
+        "ours": lambda: sum(len(tf.nest.flatten(batch)[0]) for batch in batches),
+        PUBLIC: theirs(normalize),
+        STOPPED: theirs(torch.from_numpy),
+    }
+    rates(contenders, 1)
+    report(
+        options,
+        f"{what}, {len(source)} photographs",
+        rates(contenders, options.turns),
+        "images/s",
+        goals={PUBLIC: goal, STOPPED: goal},
+        packages=["tensorflow", "pillow", "torch"],
+    )
