@@ -4,9 +4,9 @@
 
 Both do the same work on the same images, at equal width, batch and number of clusters: features of
 all, PCA, k-means, and a training step for every batch, with images read and augmented. The time is
-that of the second epoch, from the end of one clustering to the end of the next: ours with its
-checkpoints and logs, PyTorch's as ../shared/reference/torch_reference.py has it (two loader
-processes, its own layout). Needs PyTorch: pip install -r requirements-torch.txt
+the mean of the second and third epoch, from the end of one clustering to the end of the next: ours
+with its checkpoints and logs, PyTorch's as ../shared/reference/torch_reference.py has it (two
+loader processes, its own layout). Needs PyTorch: pip install -r requirements-torch.txt
 """
 
 import argparse
@@ -63,11 +63,11 @@ def compare(
             "width": width,
             "num_clusters": CLUSTERS,
             "batch_size": BATCH,
-            "epochs": 4,
+            "epochs": 5,
             "precision": precision,
         }
         given = [f"--{flag}={value}" for flag, value in flags.items()]
-        return count / seconds_between_lines(["train.py", *given], "Clustering ", 3)
+        return count / seconds_between_lines(["train.py", *given], "Clustering ", 4)
 
     def theirs():
         flags = {
@@ -79,10 +79,10 @@ def compare(
             "fc": round(UNITS * width),
             "k": CLUSTERS,
             "batch": BATCH,
-            "epochs": 3,
+            "epochs": 4,
         }
         given = [text for flag, value in flags.items() for text in (f"--{flag}", value)]
-        return count / seconds_between_lines([REFERENCE, *given], '{"epoch"', 2)
+        return count / seconds_between_lines([REFERENCE, *given], '{"epoch"', 3)
 
     contenders = {precision: functools.partial(ours, precision) for precision in precisions()}
     found = in_turn({**contenders, "plain PyTorch": theirs}, options.turns)

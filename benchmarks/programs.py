@@ -34,12 +34,12 @@ def running(arguments: Sequence[str], **options) -> Iterator[subprocess.Popen]:
 
 
 def seconds_between_lines(arguments: Sequence[str], start: str, count: int) -> float:
-    """Seconds from the last but one to the last of so many lines, after which the program ends.
+    """Mean seconds between the last three of so many lines, after which the program ends.
 
     Args:
         arguments: The program and its arguments.
         start: What the lines start with.
-        count: How many of them to wait for, at least 2.
+        count: How many of them to wait for, at least 3.
 
     Raises:
         RuntimeError: If the program ends before.
@@ -50,7 +50,7 @@ def seconds_between_lines(arguments: Sequence[str], start: str, count: int) -> f
             if line.startswith(start):
                 times.append(time.perf_counter())
                 if len(times) == count:
-                    return times[-1] - times[-2]
+                    return (times[-1] - times[-3]) / 2
     raise RuntimeError(f"{arguments[0]} ended after {len(times)} lines with {start!r}")
 
 
