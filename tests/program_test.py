@@ -80,6 +80,7 @@ def test_every_epoch_is_recorded(trained):
     assert assigned.dtype == np.uint8 and len(assigned) == 120 and len(np.unique(assigned)) == 8
 
 
+@pytest.mark.slow
 def test_its_flagfile_repeats_the_run_elsewhere(trained, tmp_path):
     run_dir = trained[0]
     run("train.py", f"--flagfile={run_dir}/flags.cfg", f"--run_dir={tmp_path}/again", "--epochs=1")
@@ -122,6 +123,7 @@ def test_evaluation_on_other_images(trained, tmp_path):
     assert list(report["rows"]) == ["trained"]
 
 
+@pytest.mark.slow
 def test_evaluation_on_two_replicas_gives_the_same_figures(trained):
     reports = []
     for flags in (["--strategy=one"], ["--strategy=mirrored", "--virtual_devices=2"]):

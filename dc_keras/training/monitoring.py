@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from dc_keras.clustering.pseudo_labels import Clustering
-from dc_keras.data.preprocessing import preprocess_for_clustering
+from dc_keras.data.ordered import ordered_batches
 from dc_keras.data.sources import ImageSource
 from dc_keras.data.stand_ins import SourceWithStandIns
 from dc_keras.files import explain_write_errors, tensorflow_errors_as_os_errors
@@ -201,14 +201,13 @@ def cluster_mosaic(
     by_size = np.argsort(-clustering.sizes, kind="stable")
     by_size = by_size[clustering.sizes[by_size] > 0]
     picks = np.linspace(0, len(by_size) - 1, min(_MOSAIC_CLUSTERS, len(by_size))).astype(int)
-    blank = np.full((image_size, image_size, 3), 255, np.uint8)
-    cells = []
-    for cluster in by_size[picks]:
-        members = np.flatnonzero(clustering.assignments == cluster)
-        chosen = rng.permutation(members)[:_MOSAIC_IMAGES]
-        row = [
-            preprocess_for_clustering(source.load(tf.constant(index)), image_size).numpy()
-            for index in chosen
-        ]
-        cells += row + [blank] * (_MOSAIC_IMAGES - len(row))
-    return tile(np.stack(cells), _MOSAIC_IMAGES)
+    rows = [
+        rng.permutation(np.flatnonzero(clustering.assignments == cluster))[:_MOSAIC_IMAGES]
+        for cluster in by_size[picks]
+    ]
+    shown = np.concatenate(rows)
+    crops = ordered_batches(source, shown, image_size=image_size, batch_size=len(shown))
+    cells = np.full((len(rows), _MOSAIC_IMAGES, image_size, image_size, 3), 255, np.uint8)
+    filled = np.arange(_MOSAIC_IMAGES) < [[len(row)] for row in rows]
+    cells[filled] = next(crops.as_numpy_iterator())
+    return tile(cells.reshape(-1, image_size, image_size, 3), _MOSAIC_IMAGES)

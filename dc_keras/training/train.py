@@ -8,6 +8,7 @@ All of it happens in one `model.fit`; `Recluster` does the first line at the beg
 """
 
 import csv
+import functools
 import json
 import pathlib
 import sys
@@ -358,6 +359,8 @@ def views_of_some(config: TrainingConfig, source: SourceWithStandIns) -> Views:
     rng = numpy_rng(config.seed, "view sample")
     indices = rng.choice(len(source), min(VIEWED_IMAGES, len(source)), replace=False)
 
+    # Made once: clusterings differ in the weights alone.
+    @functools.cache
     def batches(done: int) -> tf.data.Dataset:
         return augmented_batches(
             source,

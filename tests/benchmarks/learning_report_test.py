@@ -61,6 +61,7 @@ def test_indicators_are_ranked_against_probes():
     assert "| churn | - | - | - | - | 0 |" in lines
 
 
+@pytest.mark.slow
 def test_a_trial_trains_and_measures(tmp_path):
     paths = []
     for name, seed in (("train", 0), ("test", 1)):

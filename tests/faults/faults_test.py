@@ -15,6 +15,7 @@ def undisturbed(tmp_path_factory):
     return runs.Undisturbed.run(data, runs.IMPROVED, folder / "run")
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_and_stopped_ends_as_if_it_had_not_been(undisturbed, tmp_path):
     fault = runs.goes_on(
         kills.kill_while("checkpoints/.epoch-0001-step-*"),
@@ -35,6 +36,7 @@ def test_a_full_disk(undisturbed, tmp_path):
     runs.strike(disks.full_after_a_checkpoint, undisturbed, tmp_path)
 
 
+@pytest.mark.slow
 def test_the_comparison_sees_a_single_bit(undisturbed):
     changed = {name: value.copy() for name, value in undisturbed.result.items()}
     weight = changed["weights.npz/conv1_1/kernel"]

@@ -95,6 +95,7 @@ def test_labels_never_reach_training(tmp_path, npz, rng):
         assert_same_assignments(first, other)
 
 
+@pytest.mark.slow
 def test_names_of_class_folders_never_reach_training(tmp_path):
     images, labels = textures.textures(12)
     results = []
@@ -116,7 +117,9 @@ def test_a_run_goes_on_where_it_was_stopped(tmp_path, npz):
         assert a["cluster"] == pytest.approx(b["cluster"], abs=1e-4)
 
 
-@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize(
+    "precision", ["mixed_bfloat16", pytest.param("mixed_float16", marks=pytest.mark.slow)]
+)
 def test_a_run_in_mixed_precision(tmp_path, npz, precision):
     """It goes on with the same bits, and ends in files that take and give what others do."""
     flags = [f"--precision={precision}", "--deterministic"]
@@ -367,6 +370,7 @@ def test_the_run_directory_tells_all(tmp_path, npz):
     )
 
 
+@pytest.mark.slow
 def test_images_that_vanish_during_a_run_are_counted_and_the_run_goes_on(tmp_path, capsys):
     images, labels = textures.textures(16)
     textures.write_folders(tmp_path / "images", images, labels)
