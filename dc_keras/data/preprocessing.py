@@ -590,24 +590,30 @@ def _resize(images, image_size, scale, translation):
 
     Columns are resized as rows of the transposed image, with all that lies in a row for channels:
     TensorFlow's operation handles three channels one number at a time, and many by vector
-    instructions. The same numbers come out, in a third of the time.
+    instructions. For the same reason images are transposed as matrices, with a row for each colour
+    of a column: three numbers at a time would take twenty times as long.
     """
-    shape = tf.shape(images)
-    for axis in (0, 1):
-        count, length, across = shape[0], shape[1], shape[2]
+
+    def resize_rows(images, axis):
+        """From (n, length, any, any) to (n, image_size, any, any)."""
+        shape = tf.shape(images)
         rows = tf.raw_ops.ScaleAndTranslate(
-            images=tf.reshape(images, tf.stack([count, length, 1, across * 3])),
+            images=tf.reshape(images, tf.stack([shape[0], shape[1], 1, shape[2] * shape[3]])),
             size=[image_size, 1],
             scale=tf.stack([scale[axis], 1.0]),
             translation=tf.stack([translation[axis], 0.0]),
             kernel_type="triangle",
             antialias=True,
         )
-        rows = rows if axis == 0 else _rounded(rows)
-        images = tf.reshape(rows, tf.stack([count, image_size, across, 3]))
-        images = tf.transpose(images, (0, 2, 1, 3))
-        shape = tf.stack([count, across, image_size, 3])
-    return tf.ensure_shape(images, (None, image_size, image_size, 3))
+        return tf.reshape(rows, tf.stack([shape[0], image_size, shape[2], shape[3]]))
+
+    count, width = tf.shape(images)[0], tf.shape(images)[2]
+    rows = tf.reshape(resize_rows(images, 0), tf.stack([count, image_size, width * 3]))
+    columns = tf.reshape(tf.transpose(rows, (0, 2, 1)), tf.stack([count, width, 3, image_size]))
+    columns = _rounded(resize_rows(columns, 1))
+    columns = tf.reshape(columns, tf.stack([count, image_size * 3, image_size]))
+    rows = tf.transpose(columns, (0, 2, 1))
+    return tf.reshape(rows, (-1, image_size, image_size, 3))
 
 
 def _rounded(pixels):
