@@ -594,24 +594,23 @@ def _resize(images, image_size, scale, translation):
     of a column: three numbers at a time would take twenty times as long.
     """
 
-    def resize_rows(images, axis):
-        """From (n, length, any, any) to (n, image_size, any, any)."""
-        shape = tf.shape(images)
+    def resize_rows(matrices, axis):
+        """From (n, length, m) to (n, image_size, m)."""
+        count, length, across = tf.unstack(tf.shape(matrices))
         rows = tf.raw_ops.ScaleAndTranslate(
-            images=tf.reshape(images, tf.stack([shape[0], shape[1], 1, shape[2] * shape[3]])),
+            images=tf.reshape(matrices, tf.stack([count, length, 1, across])),
             size=[image_size, 1],
             scale=tf.stack([scale[axis], 1.0]),
             translation=tf.stack([translation[axis], 0.0]),
             kernel_type="triangle",
             antialias=True,
         )
-        return tf.reshape(rows, tf.stack([shape[0], image_size, shape[2], shape[3]]))
+        return tf.squeeze(rows, 2)
 
-    count, width = tf.shape(images)[0], tf.shape(images)[2]
-    rows = tf.reshape(resize_rows(images, 0), tf.stack([count, image_size, width * 3]))
-    columns = tf.reshape(tf.transpose(rows, (0, 2, 1)), tf.stack([count, width, 3, image_size]))
-    columns = _rounded(resize_rows(columns, 1))
-    columns = tf.reshape(columns, tf.stack([count, image_size * 3, image_size]))
+    count, height, width, _ = tf.unstack(tf.shape(images))
+    rows = resize_rows(tf.reshape(images, tf.stack([count, height, width * 3])), 0)
+    columns = tf.reshape(tf.transpose(rows, (0, 2, 1)), tf.stack([count, width, 3 * image_size]))
+    columns = tf.reshape(_rounded(resize_rows(columns, 1)), (-1, image_size * 3, image_size))
     rows = tf.transpose(columns, (0, 2, 1))
     return tf.reshape(rows, (-1, image_size, image_size, 3))
 
