@@ -27,7 +27,7 @@ _SPECTRUM_FLOOR = 1e-10
 _EXACT_SIZE = 2048
 _BLOCK_ROWS = 4096
 _OVERSAMPLES = 32
-_POWER_ITERATIONS = 5
+_KRYLOV_BLOCKS = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,7 +132,7 @@ def fit_whitening(
 
     Returns:
         The whitening, with min(dim, numerical rank, n - 1) dimensions. With sides up to 2,048 all
-        directions are exact; above, the top ones come from subspace iteration on the features
+        directions are exact; above, the top ones come from a block Krylov subspace of the features
         themselves, whose rounding errors are relative to singular values and not, as with a
         covariance matrix, to their squares.
 
@@ -140,7 +140,7 @@ def fit_whitening(
         DegenerateDataError: If all features are alike.
 
     Reference:
-        Caron et al. 2018, section 4 (PCA to 256, whitened, L2); Halko et al. 2011, algorithm 4.4.
+        Caron et al. 2018, section 4 (PCA to 256, whitened, L2).
     """
     num_images, feature_dim = features.shape
     mean = features.mean(axis=0, dtype=np.float64)
@@ -192,20 +192,10 @@ def _exact_directions(centered: np.ndarray, dim: int) -> tuple[np.ndarray, np.nd
     """
     num_images, feature_dim = centered.shape
     wide = feature_dim > num_images
-    size = min(num_images, feature_dim)
-    product = np.zeros((size, size))
-    step = _BLOCK_ROWS
-    if wide:
-        for start in range(0, feature_dim, step):
-            block = centered[:, start : start + step].astype(np.float64)
-            product += block @ block.T
-    else:
-        for start in range(0, num_images, step):
-            block = centered[start : start + step].astype(np.float64)
-            product += block.T @ block
-    top = [max(0, size - dim), size - 1]
+    gram = _gram(centered.T if wide else centered)
+    top = [max(0, len(gram) - dim), len(gram) - 1]
     eigenvalues, vectors = scipy.linalg.eigh(
-        product / num_images, subset_by_index=top, check_finite=False
+        gram / num_images, subset_by_index=top, check_finite=False
     )
     eigenvalues, vectors = np.maximum(eigenvalues[::-1], 0.0), vectors[:, ::-1]
     if wide:
@@ -214,43 +204,57 @@ def _exact_directions(centered: np.ndarray, dim: int) -> tuple[np.ndarray, np.nd
     return eigenvalues, vectors
 
 
+def _gram(rows: np.ndarray) -> np.ndarray:
+    """Products of all columns with each other, summed in float64 in a block of memory."""
+    product = np.zeros((rows.shape[1],) * 2)
+    for start in range(0, len(rows), _BLOCK_ROWS):
+        block = rows[start : start + _BLOCK_ROWS].astype(np.float64)
+        product += block.T @ block
+    return product
+
+
 def _top_directions(centered: np.ndarray, dim: int) -> tuple[np.ndarray, np.ndarray]:
     """Top eigenvalues (decreasing) and eigenvectors (columns) of the covariance, by iteration.
 
     A random subspace, a little larger than wanted, is multiplied by the covariance again and again,
-    which turns it towards the top directions; within it they are then found exactly. Directions
-    whose eigenvalues are nearly equal where the cut is made may be exchanged for each other: as
-    many, of as much variance.
+    which turns it towards the top directions. They are then found exactly within the span of all
+    that it was on its way, which holds far more of them than where it ends. Directions whose
+    eigenvalues are nearly equal where the cut is made may be exchanged for each other: as many, of
+    as much variance.
+
+    Reference:
+        Musco and Musco 2015, "Randomized Block Krylov Methods", algorithm 2.
     """
     num_images, feature_dim = centered.shape
     # Fixed, so that the same features always give the same descriptors.
     rng = np.random.default_rng(0)
     size = min(dim + _OVERSAMPLES, num_images, feature_dim)
-    basis = rng.standard_normal((feature_dim, size), np.float32)
-    for _ in range(_POWER_ITERATIONS):
+    projected = centered @ rng.standard_normal((feature_dim, size), np.float32)
+    span, seen = np.empty((feature_dim, 0), np.float32), []
+    for _ in range(_KRYLOV_BLOCKS):
         # Here they need not be exactly orthonormal, only far from each other.
-        basis = _orthonormal(centered.T @ _orthonormal(centered @ basis, 1), 1)
-    basis = _orthonormal(basis, 2)
-    projected = (centered @ basis).astype(np.float64)
-    eigenvalues, rotation = np.linalg.eigh(projected.T @ projected / num_images)
+        basis = centered.T @ _orthonormal(projected)
+        basis = _orthonormal(basis[:, : feature_dim - span.shape[1]])
+        for _ in range(2):
+            basis = _orthonormal(basis - span @ (span.T @ basis))
+        projected = centered @ basis
+        span = np.hstack([span, basis])
+        seen.append(projected)
+    eigenvalues, rotation = np.linalg.eigh(_gram(np.hstack(seen)) / num_images)
     top = slice(None, -dim - 1, -1)
-    return np.maximum(eigenvalues[top], 0.0), (basis @ rotation.astype(np.float32))[:, top]
+    return np.maximum(eigenvalues[top], 0.0), span @ rotation[:, top].astype(np.float32)
 
 
-def _orthonormal(columns: np.ndarray, passes: int) -> np.ndarray:
-    """Columns of the same span, after three passes orthonormal to float32 precision.
+def _orthonormal(columns: np.ndarray) -> np.ndarray:
+    """Columns of the same span, closer to orthonormal; after three times to float32 precision.
 
     Reference:
         Fukaya et al. 2020, shifted CholeskyQR3: matrix products alone, which takes a third of the
         time of Householder's QR on tall matrices. The shift keeps columns without independent part
         (the features span less) from failing; they end as noise of no variance.
     """
-    for _ in range(passes):
-        precise = columns.astype(np.float64)
-        gram = precise.T @ precise
-        gram[np.diag_indices_from(gram)] += 1e-13 * max(np.trace(gram), np.finfo(np.float64).tiny)
-        upper = np.linalg.cholesky(gram).T
-        columns = scipy.linalg.solve_triangular(
-            upper, precise.T, trans="T", check_finite=False, overwrite_b=True
-        ).T.astype(np.float32)
-    return columns
+    precise = columns.astype(np.float64)
+    gram = precise.T @ precise
+    gram[np.diag_indices_from(gram)] += 1e-13 * max(np.trace(gram), np.finfo(np.float64).tiny)
+    # By NumPy alone: SciPy's threads would go on spinning while NumPy's multiply.
+    return (precise @ np.linalg.inv(np.linalg.cholesky(gram).T)).astype(np.float32)

@@ -17,6 +17,8 @@ FC_STDDEV = 0.01
 # Side of the largest maps on which matrix products are faster, by type: measured on CPUs. Those
 # without 16-bit instructions take ten times as long for bfloat16's filter gradients on any map.
 _LARGEST_SMALL_MAP = {"float32": 4, "float64": 4, "bfloat16": 14}
+# Channels from which on the gradient of filters is faster as a convolution.
+_CHANNELS_TO_CONVOLVE = 32
 
 
 @keras.saving.register_keras_serializable(package="dc_keras")
@@ -64,8 +66,8 @@ class Convolution(keras.layers.Conv2D):
     """Keras's convolution, with faster ways to it and to its gradients on CPUs.
 
     TensorFlow's own ways to them leave much of a CPU unused, most of all on small maps and without
-    AVX-512. The gradient of the inputs is computed as what it is, a convolution; that of 3x3
-    filters on small maps as nine matrix products. Where channels and images are many, 3x3
+    AVX-512. The gradients are computed as what they are, convolutions; that of 3x3 filters on small
+    maps as nine matrix products. Where channels and images are many, 3x3
     convolutions and their gradients are computed by Winograd's algorithm. docs/decisions.md has the
     rates.
     """
@@ -99,7 +101,9 @@ def _convolve(inputs: tf.Tensor, kernel: tf.Tensor):
         turned = tf.transpose(tf.reverse(kernel, [0, 1]), (0, 1, 3, 2))
         to_inputs = tf.nn.conv2d(upstream, turned, 1, "SAME")
         if kernel.shape[:2] == (3, 3) and max(inputs.shape[1:3]) <= _largest_small_map(inputs):
-            return to_inputs, filter_gradient(inputs, upstream)
+            return to_inputs, filter_gradient_as_products(inputs, upstream)
+        if inputs.dtype == tf.float32 and inputs.shape[-1] >= _CHANNELS_TO_CONVOLVE:
+            return to_inputs, filter_gradient_as_convolution(inputs, upstream, kernel.shape[:2])
         to_kernel = tf.raw_ops.Conv2DBackpropFilter(
             input=inputs,
             filter_sizes=kernel.shape,
@@ -114,6 +118,28 @@ def _convolve(inputs: tf.Tensor, kernel: tf.Tensor):
     return tf.nn.conv2d(inputs, kernel, 1, "SAME"), gradients
 
 
+def filter_gradient_as_convolution(
+    inputs: tf.Tensor, upstream: tf.Tensor, kernel_size: tuple[int, int]
+) -> tf.Tensor:
+    """Gradient of the filters of a convolution without strides that is padded to the same size.
+
+    It is a convolution of the inputs with the gradient of the outputs as filters, whose images are
+    channels, and the other way round.
+
+    Args:
+        inputs: Float `(n, h, w, c)`.
+        upstream: Gradient of the outputs, float `(n, h, w, d)`.
+        kernel_size: Odd height and width of the filters.
+
+    Returns:
+        Float `(height, width, c, d)`.
+    """
+    beyond = [(size // 2, size // 2) for size in kernel_size]
+    padded = tf.pad(tf.transpose(inputs, (3, 1, 2, 0)), [(0, 0), *beyond, (0, 0)])
+    found = tf.nn.conv2d(padded, tf.transpose(upstream, (1, 2, 0, 3)), 1, "VALID")
+    return tf.transpose(found, (1, 2, 0, 3))
+
+
 def _largest_small_map(inputs: tf.Tensor) -> float:
     """Side of the largest maps whose filter gradients are matrix products."""
     if inputs.dtype == tf.bfloat16 and computes_in_bfloat16() is False:
@@ -121,7 +147,7 @@ def _largest_small_map(inputs: tf.Tensor) -> float:
     return _LARGEST_SMALL_MAP.get(inputs.dtype.name, 0)
 
 
-def filter_gradient(inputs: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
+def filter_gradient_as_products(inputs: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
     """Gradient of the filters of a 3x3 convolution that is padded to the same size.
 
     Each of the nine places in a filter multiplies the maps by themselves, shifted; where the shift

@@ -1,5 +1,7 @@
 """PCA-whitening against NumPy's eigenvectors, numbers on paper, and features that break others."""
 
+from unittest import mock
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -50,12 +52,17 @@ def test_against_numpy(rng, n, d):
     np.testing.assert_allclose(gram(got), gram(naive_descriptors(features, 16)), atol=2e-4)
 
 
-def test_top_directions_only_agree_with_all(rng, monkeypatch):
-    """The randomised SVD of large features finds the same subspace."""
-    features = decaying(rng, 500, 200, rate=10.0)
-    exact = fit_whitening(features, 16)
+@pytest.mark.parametrize(
+    ("n", "d", "dim"),
+    [(500, 200, 16), (60, 200, 16), (300, 100, 40), (300, 100, 100)],
+    ids=["tall", "wide", "blocks fill the space", "one block fills the space"],
+)
+def test_top_directions_only_agree_with_all(rng, monkeypatch, n, d, dim):
+    """The Krylov subspace of large features holds the same directions."""
+    features = decaying(rng, n, d, rate=20.0)
+    exact = fit_whitening(features, dim)
     monkeypatch.setattr(module, "_EXACT_SIZE", 1)
-    top = fit_whitening(features, 16)
+    top = fit_whitening(features, dim)
     np.testing.assert_allclose(top.eigenvalues, exact.eigenvalues, rtol=1e-4)
     np.testing.assert_allclose(gram(top.apply(features)), gram(exact.apply(features)), atol=1e-3)
 
@@ -111,12 +118,14 @@ def test_an_image_at_the_mean_stays_zero(rng):
     offset=st.sampled_from([0.0, 1.0, 1000.0]),
     scale=st.sampled_from([1e-30, 1.0, 1e30]),
     seed=st.integers(0, 1000),
+    exact_size=st.sampled_from([1, 2048]),
 )
-def test_descriptors_are_white_and_of_unit_length(n, d, dim, rank, offset, scale, seed):
+def test_descriptors_are_white_and_of_unit_length(n, d, dim, rank, offset, scale, seed, exact_size):
     rng = np.random.default_rng(seed)
     features = rng.normal(size=(n, rank)) @ rng.normal(size=(rank, d)) + offset
     features = (features * scale).astype("float32")
-    whitening = fit_whitening(features, dim)
+    with mock.patch.object(module, "_EXACT_SIZE", exact_size):
+        whitening = fit_whitening(features, dim)
     assert whitening.output_dim <= min(dim, n - 1, rank, d)
     descriptors = whitening.apply(features)
     assert descriptors.dtype == np.float32 and descriptors.flags.c_contiguous

@@ -11,7 +11,8 @@ from dc_keras.models.layers import (
     Convolution,
     CosineHead,
     Dense,
-    filter_gradient,
+    filter_gradient_as_convolution,
+    filter_gradient_as_products,
 )
 from dc_keras.models.vgg import build_vgg16
 
@@ -69,15 +70,20 @@ def test_frozen_batch_norm_uses_its_running_statistics(rng):
 
 
 @pytest.mark.parametrize("shape", [(3, 1, 1, 2), (5, 2, 2, 3), (4, 4, 3, 5), (2, 1, 6, 4)])
-def test_filter_gradient_is_tensorflows(rng, shape):
+@pytest.mark.parametrize("size", [(3, 3), (5, 1)], ids=str)
+def test_filter_gradients_are_tensorflows(rng, shape, size):
     inputs = tf.constant(rng.normal(size=shape))
-    kernel = tf.constant(rng.normal(size=(3, 3, shape[-1], 7)))
+    kernel = tf.constant(rng.normal(size=(*size, shape[-1], 7)))
     upstream = tf.constant(rng.normal(size=(*shape[:3], 7)))
     with tf.GradientTape() as tape:
         tape.watch(kernel)
         outputs = tf.nn.conv2d(inputs, kernel, 1, "SAME")
     expected = tape.gradient(outputs, kernel, upstream)
-    np.testing.assert_allclose(filter_gradient(inputs, upstream), expected, atol=1e-12)
+    found = [filter_gradient_as_convolution(inputs, upstream, size)]
+    if size == (3, 3):
+        found.append(filter_gradient_as_products(inputs, upstream))
+    for one in found:
+        np.testing.assert_allclose(one, expected, atol=1e-12)
 
 
 @pytest.mark.parametrize("graph", [False, True])
@@ -95,9 +101,10 @@ def test_filter_gradient_is_tensorflows(rng, shape):
         (6, 3, "valid", 1),
     ],
 )
-def test_convolution_is_kerass(rng, side, size, padding, strides, graph):
+@pytest.mark.parametrize("channels", [4, 32])
+def test_convolution_is_kerass(rng, side, size, padding, strides, channels, graph):
     """Outputs and all gradients, on maps small and large, eagerly and in a graph."""
-    inputs = tf.constant(rng.normal(size=(3, side, side, 4)).astype("float32"))
+    inputs = tf.constant(rng.normal(size=(3, side, side, channels)).astype("float32"))
     found = []
     for layer_class in (Convolution, keras.layers.Conv2D):
         layer = layer_class(6, size, padding=padding, strides=strides)
@@ -130,7 +137,9 @@ def test_filter_gradients_of_16_bit_numbers_without_instructions_for_them(rng, m
     with tf.GradientTape() as tape:
         outputs = layer(inputs)
     found = tape.gradient(outputs, layer.kernel, upstream)
-    np.testing.assert_array_equal(found, tf.cast(filter_gradient(inputs, upstream), tf.float32))
+    np.testing.assert_array_equal(
+        found, tf.cast(filter_gradient_as_products(inputs, upstream), tf.float32)
+    )
 
 
 def test_cosine_head_by_its_formula(rng):
