@@ -12,6 +12,8 @@ _IMPROVED = (
     "--dropout=0 --pca_dim=128"
 ).split()
 
+_ALONE = [*_IMPROVED, "--instance_weight=0"]
+
 SETS = {
     # Each difference from the paper alone, and all of `improved` together.
     "ablation": {
@@ -64,14 +66,6 @@ SETS = {
         "instance_temperature=0.1": [*_IMPROVED, "--instance_temperature=0.1"],
         "instance_temperature=0.05": [*_IMPROVED, "--instance_temperature=0.05"],
     },
-    # How many clusters small data want: from few to one for each image.
-    "clusters": {
-        "random": ["--epochs=0", *_IMPROVED],
-        "k=100": _IMPROVED,
-        "k=500": ["--num_clusters=500", *_IMPROVED],
-        "k=2000": ["--num_clusters=2000", *_IMPROVED],
-        "k=n": ["--num_clusters=10000", "--kmeans_iterations=1", *_IMPROVED],
-    },
     # Each part of `improved` taken back that "instances" leaves alone.
     "improved": {
         "improved": _IMPROVED,
@@ -89,8 +83,15 @@ SETS = {
         "improved": _IMPROVED,
         "head_start=matched": [*_IMPROVED, "--head_start=matched"],
         "kmeans_warm_start=true": [*_IMPROVED, "--kmeans_warm_start"],
-        "reassign_churn=0.3": [*_IMPROVED, "--reassign_churn=0.3"],
         "sampler=natural": [*_IMPROVED, "--sampler=natural"],
         "learning_rate_schedule=constant": [*_IMPROVED, "--learning_rate_schedule=constant"],
+        "dropout=0.5": [*_IMPROVED, "--dropout=0.5"],
+    },
+    # How clusters are made, where nothing but them is learned.
+    "clusters_alone": {
+        "clusters alone": _ALONE,
+        "kmeans_warm_start=true": [*_ALONE, "--kmeans_warm_start"],
+        "k=20": [*_ALONE, "--num_clusters=20"],
+        "k=500": [*_ALONE, "--num_clusters=500"],
     },
 }
