@@ -205,7 +205,7 @@ def _exact_directions(centered: np.ndarray, dim: int) -> tuple[np.ndarray, np.nd
 
 
 def _gram(rows: np.ndarray) -> np.ndarray:
-    """Products of all columns with each other, summed in float64 in a block of memory."""
+    """Products of all columns with each other in float64, from a block of rows at a time."""
     product = np.zeros((rows.shape[1],) * 2)
     for start in range(0, len(rows), _BLOCK_ROWS):
         block = rows[start : start + _BLOCK_ROWS].astype(np.float64)

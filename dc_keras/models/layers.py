@@ -17,7 +17,7 @@ FC_STDDEV = 0.01
 # Side of the largest maps on which matrix products are faster, by type: measured on CPUs. Those
 # without 16-bit instructions take ten times as long for bfloat16's filter gradients on any map.
 _LARGEST_SMALL_MAP = {"float32": 4, "float64": 4, "bfloat16": 14}
-# Channels from which on the gradient of filters is faster as a convolution.
+# Channels from which on the gradient of filters is faster as a convolution: measured with AVX2.
 _CHANNELS_TO_CONVOLVE = 32
 
 
@@ -102,7 +102,9 @@ def _convolve(inputs: tf.Tensor, kernel: tf.Tensor):
         to_inputs = tf.nn.conv2d(upstream, turned, 1, "SAME")
         if kernel.shape[:2] == (3, 3) and max(inputs.shape[1:3]) <= _largest_small_map(inputs):
             return to_inputs, filter_gradient_as_products(inputs, upstream)
-        if inputs.dtype == tf.float32 and inputs.shape[-1] >= _CHANNELS_TO_CONVOLVE:
+        # A convolution takes no filters of no channels, which the images are here.
+        images, *_, channels = inputs.shape
+        if images and inputs.dtype == tf.float32 and channels >= _CHANNELS_TO_CONVOLVE:
             return to_inputs, filter_gradient_as_convolution(inputs, upstream, kernel.shape[:2])
         to_kernel = tf.raw_ops.Conv2DBackpropFilter(
             input=inputs,

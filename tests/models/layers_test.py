@@ -114,6 +114,21 @@ def test_convolution_is_kerass(rng, side, size, padding, strides, channels, grap
     assert_same_but_for_rounding(*found)
 
 
+@pytest.mark.parametrize("images", [None, 0])
+def test_a_batch_without_images_has_gradients_of_zero(images):
+    """Whether or not the graph knows that there are none."""
+    layer = Convolution(32, 3, padding="same")
+    layer.build((images, 8, 8, 32))
+
+    @tf.function(input_signature=[tf.TensorSpec((images, 8, 8, 32))], autograph=False)
+    def gradient(inputs):
+        with tf.GradientTape() as tape:
+            outputs = layer(inputs)
+        return tape.gradient(outputs, layer.kernel.value)
+
+    assert not gradient(tf.zeros((0, 8, 8, 32))).numpy().any()
+
+
 @pytest.mark.parametrize("graph", [False, True])
 @pytest.mark.parametrize("options", [{}, {"use_bias": False}, {"activation": "tanh"}])
 def test_dense_is_kerass(rng, options, graph):
