@@ -73,11 +73,11 @@ def stages(
     network = build_vgg16(SIDE, 10, width=1 / 16)
     extractor = FeatureExtractor(feature_model(network, "fc7"))
     source = ArraySource(images, [str(i) for i in range(n)])
+    batches = ordered_batches(source, np.arange(n), image_size=SIDE, batch_size=BATCH)
     made = {}
 
-    def extract(count=n):
-        images = np.arange(count)
-        for _ in extractor(ordered_batches(source, images, image_size=SIDE, batch_size=BATCH)):
+    def extract():
+        for _ in extractor(batches):
             pass
 
     def project():
@@ -97,7 +97,7 @@ def stages(
         for _ in sampler.pairs(n).batch(BATCH):
             pass
 
-    extract(BATCH)  # makes the graph
+    next(extractor(batches))  # makes the graph
     found = {"reading and extraction": extract, "PCA and whitening": project}
     for k in clusters:
         found[f"k-means and repair, k = {k:,}"] = lambda k=k: cluster(k)

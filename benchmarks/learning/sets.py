@@ -86,12 +86,14 @@ SETS = {
         "sampler=natural": [*_IMPROVED, "--sampler=natural"],
         "learning_rate_schedule=constant": [*_IMPROVED, "--learning_rate_schedule=constant"],
         "dropout=0.5": [*_IMPROVED, "--dropout=0.5"],
+        "num_clusters=500": [*_IMPROVED, "--num_clusters=500"],
+        "num_clusters=1000": [*_IMPROVED, "--num_clusters=1000"],
     },
     # How clusters are made, where nothing but them is learned.
     "clusters_alone": {
         "clusters alone": _ALONE,
         "kmeans_warm_start=true": [*_ALONE, "--kmeans_warm_start"],
-        "k=20": [*_ALONE, "--num_clusters=20"],
-        "k=500": [*_ALONE, "--num_clusters=500"],
+        "num_clusters=20": [*_ALONE, "--num_clusters=20"],
+        "num_clusters=500": [*_ALONE, "--num_clusters=500"],
     },
 }

@@ -235,6 +235,7 @@ def _top_directions(centered: np.ndarray, dim: int) -> tuple[np.ndarray, np.ndar
         # Here they need not be exactly orthonormal, only far from each other.
         basis = centered.T @ _orthonormal(projected)
         basis = _orthonormal(basis[:, : feature_dim - span.shape[1]])
+        # Twice, since columns that hold little beside the span bring some of it back by rounding.
         for _ in range(2):
             basis = _orthonormal(basis - span @ (span.T @ basis))
         projected = centered @ basis

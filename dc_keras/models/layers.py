@@ -67,9 +67,8 @@ class Convolution(keras.layers.Conv2D):
 
     TensorFlow's own ways to them leave much of a CPU unused, most of all on small maps and without
     AVX-512. The gradients are computed as what they are, convolutions; that of 3x3 filters on small
-    maps as nine matrix products. Where channels and images are many, 3x3
-    convolutions and their gradients are computed by Winograd's algorithm. docs/decisions.md has the
-    rates.
+    maps as nine matrix products. Where channels and images are many, 3x3 convolutions and their
+    gradients are computed by Winograd's algorithm. docs/decisions.md has the rates.
     """
 
     def convolution_op(self, inputs, kernel):

@@ -53,13 +53,13 @@ def test_against_numpy(rng, n, d):
 
 
 @pytest.mark.parametrize(
-    ("n", "d", "dim"),
-    [(500, 200, 16), (60, 200, 16), (300, 100, 40), (300, 100, 100)],
+    ("n", "d", "dim", "rate"),
+    [(500, 200, 16, 10.0), (60, 200, 16, 10.0), (300, 100, 40, 10.0), (300, 100, 100, 20.0)],
     ids=["tall", "wide", "blocks fill the space", "one block fills the space"],
 )
-def test_top_directions_only_agree_with_all(rng, monkeypatch, n, d, dim):
+def test_top_directions_only_agree_with_all(rng, monkeypatch, n, d, dim, rate):
     """The Krylov subspace of large features holds the same directions."""
-    features = decaying(rng, n, d, rate=20.0)
+    features = decaying(rng, n, d, rate=rate)
     exact = fit_whitening(features, dim)
     monkeypatch.setattr(module, "_EXACT_SIZE", 1)
     top = fit_whitening(features, dim)
