@@ -1,4 +1,4 @@
-"""Tables and plots of trials: mean and spread over seeds, curves over images, and indicators."""
+"""Tables and plots of trials: mean and spread over seeds, curves over compute, and indicators."""
 
 import pathlib
 from collections.abc import Sequence
@@ -28,7 +28,13 @@ INDICATORS = (
     "nmi_previous",
     "churn",
     "normalized_entropy",
+    "seeds_agree",
 )
+# Clusters against labels, which the curves show beside the accuracies. There are more clusters than
+# classes, so that their accuracy is that of the commonest class of each.
+_CLUSTERS = {"nmi": "NMI(labels)", "ari": "ARI(labels)", "purity": "purity of clusters, %"}
+# What is not shown in percent.
+_BARE = ("nmi", "ari")
 _FORETOLD = ("probe_best", "probe_conv5", "probe_fc7", "knn_fc7")
 
 
@@ -61,24 +67,32 @@ def write_report(trials: Sequence[dict], names: Sequence[str], out: pathlib.Path
     _plot(
         by_name, [figure for figure in figures if figure.startswith("nmi")], out / "stability.png"
     )
-    _plot_curves(by_name, accuracies, out / "curves.png")
+    titles = {figure: _FIGURES[figure] for figure in accuracies} | _CLUSTERS
+    _plot_curves(by_name, titles, out / "curves.png")
     (out / "indicators.md").write_text(indicator_table(trials))
 
 
 def values(trials: Sequence[dict], figure: str) -> np.ndarray:
     """One figure of some trials; accuracies in percent. Empty where there is none."""
     if figure in INDICATORS:
-        last = [last_clustering(trial) for trial in trials]
-        return np.array([cluster[figure] for cluster in last if figure in cluster])
-    scale = 1 if figure == "nmi" else 100
+        known = [known_without_labels(trial) for trial in trials]
+        return np.array([indicators[figure] for indicators in known if figure in indicators])
     found = [trial["figures"][figure] for trial in trials if figure in trial["figures"]]
-    return scale * np.array(found)
+    return _scale(figure) * np.array(found)
 
 
-def last_clustering(trial: dict) -> dict:
-    """The figures of a trial's last clustering, which need not be at its last epoch."""
+def _scale(figure: str) -> int:
+    return 1 if figure in _BARE else 100
+
+
+def known_without_labels(trial: dict) -> dict:
+    """What tells how a training went, from its last clustering, in whichever epoch that was."""
     clusterings = [epoch["cluster"] for epoch in trial["epochs"] if epoch["cluster"]]
-    return clusterings[-1] if clusterings else {}
+    if not clusterings:
+        return {}
+    # What needs a clustering more than a training does, the trial finds at its end.
+    judged = {name: trial["figures"][name] for name in INDICATORS if name in trial["figures"]}
+    return clusterings[-1] | judged
 
 
 def indicator_table(trials: Sequence[dict]) -> str:
@@ -93,7 +107,7 @@ def indicator_table(trials: Sequence[dict]) -> str:
     lines = [f"| rank correlation with | {' | '.join(_FORETOLD)} | trials |"]
     lines.append(f"|---|{'---:|' * len(_FORETOLD)}---:|")
     for indicator in INDICATORS:
-        known = [trial for trial in trials if indicator in last_clustering(trial)]
+        known = [trial for trial in trials if indicator in known_without_labels(trial)]
         cells = []
         for figure in _FORETOLD:
             both = [t for t in known if figure in t["figures"]]
@@ -134,23 +148,35 @@ def _plot(by_name: dict[str, list[dict]], figures: Sequence[str], path: pathlib.
 
 
 def _plot_curves(
-    by_name: dict[str, list[dict]], figures: Sequence[str], path: pathlib.Path
+    by_name: dict[str, list[dict]], titles: dict[str, str], path: pathlib.Path
 ) -> None:
-    """One panel a figure: its mean over seeds against the images that were trained on."""
-    columns = min(2, len(figures))
-    rows = -(-len(figures) // columns)
-    fig, axes = plt.subplots(rows, columns, figsize=(9, 2.6 * rows), sharex=True, squeeze=False)
-    for axis, figure in zip(axes.flat, figures, strict=True):
+    """One panel a figure: its mean over seeds against the compute that was spent.
+
+    A network that was not trained is a line across.
+    """
+    columns = 3
+    rows = -(-len(titles) // columns)
+    fig, axes = plt.subplots(rows, columns, figsize=(12, 2.6 * rows), sharex=True, squeeze=False)
+    for axis, (figure, title) in zip(axes.flat, titles.items(), strict=False):
         for name, found in by_name.items():
             at = {}
             for point in (point for trial in found for point in trial.get("curve", [])):
-                at.setdefault(point["images"], []).append(point["figures"].get(figure, np.nan))
-            means = [100 * np.mean(at[images]) for images in sorted(at)]
-            axis.plot(sorted(at), means, "o-", label=name, markersize=3)
-        axis.set_title(_FIGURES[figure], fontsize=10)
+                # Trials of before it was counted know the images alone.
+                compute = point.get("compute", point["images"])
+                at.setdefault(compute, []).append(point["figures"].get(figure, np.nan))
+            means = [_scale(figure) * np.mean(at[compute]) for compute in sorted(at)]
+            if list(at) == [0]:
+                axis.axhline(means[0], color="grey", linestyle="--", label=name)
+            else:
+                axis.plot(sorted(at), means, "o-", label=name, markersize=3)
+        axis.set_title(title, fontsize=10)
         axis.grid(alpha=0.4)
-    for axis in axes[-1]:
-        axis.set_xlabel("training images seen")
+    for axis in list(axes.flat)[len(titles) :]:
+        axis.remove()
+    fig.supxlabel(
+        "compute, in images trained on; one whose features are extracted counts a third",
+        fontsize=10,
+    )
     axes[0, 0].legend(fontsize=7)
     fig.tight_layout()
     fig.savefig(path, dpi=110)

@@ -60,6 +60,15 @@ SETS = {
         "fc_norm=false": [*_IMPROVED, "--fc_norm=false"],
         "sobel=true": [*_IMPROVED, "--sobel", "--color_jitter=0", "--grayscale=0"],
     },
+    # What might count when more crops are seen.
+    "longer": {
+        "improved": _IMPROVED,
+        "instance_weight=0.5": [*_IMPROVED, "--instance_weight=0.5"],
+        "instance_weight=0.99": [*_IMPROVED, "--instance_weight=0.99"],
+        "weight_decay=1e-4": [*_IMPROVED, "--weight_decay=1e-4"],
+        "weight_decay=5e-4": [*_IMPROVED, "--weight_decay=5e-4"],
+        "learning_rate=0.15": [*_IMPROVED, "--learning_rate=0.15"],
+    },
     # How like a view must be to its own image, against others.
     "temperature": {
         "instance_temperature=0.2": _IMPROVED,

@@ -15,7 +15,7 @@ import time
 import numpy as np
 
 from dc_keras.config import TrainingConfig
-from dc_keras.runtime import prepare_process
+from dc_keras.runtime import derive_seed, prepare_process
 
 # What is judged, from the image to what is clustered, and the published pair.
 DEPTHS = ("pool1", "pool2", "pool3", "pool4", "pool5", "fc7")
@@ -33,17 +33,17 @@ def best_layer(figures: dict[str, float]) -> str:
     return DEPTHS[int(np.argmax(scores))]
 
 
-def compute_spent(config: TrainingConfig, num_images: int, records: list[dict]) -> float:
+def compute_spent(seen: float, num_images: int, records: list[dict]) -> int:
     """What a training took, in training images: those it saw, and its extractions of features.
 
     Args:
-        config: Of the training.
+        seen: Images that it saw.
         num_images: In the data set.
-        records: Lines of its metrics.jsonl.
+        records: Lines of its metrics.jsonl, of the epochs in which it saw them.
     """
     # Each of them passes all images through the network; one more follows the last epoch.
     clusterings = 1 + sum("clusters" in record["cluster"] for record in records)
-    return num_images * (config.epochs + EXTRACTION_COST * clusterings)
+    return round(seen + EXTRACTION_COST * clusterings * num_images)
 
 
 def judge(network, split, config: TrainingConfig) -> dict[str, float]:
@@ -67,7 +67,30 @@ def judge(network, split, config: TrainingConfig) -> dict[str, float]:
         "probe_best": figures[f"probe_{best}"],
         "knn_best": figures[f"knn_{best}"],
         "best_depth": DEPTHS.index(best),
+        "seeds_agree": seeds_agree(network, split.train, judging),
     }
+
+
+def seeds_agree(network, source, config: TrainingConfig) -> float:
+    """NMI of two clusterings of the same images that differ in what k-means started from.
+
+    Args:
+        network: From images to logits.
+        source: The images.
+        config: How to cluster.
+    """
+    from dc_keras.clustering.cluster_quality import normalized_mutual_information
+    from dc_keras.clustering.features import FeatureExtractor
+    from dc_keras.evaluation.evaluate import cluster_features, extract_layers
+    from dc_keras.models.deepcluster import clustered_layer, feature_model
+
+    extractor = FeatureExtractor(feature_model(network, clustered_layer(network)))
+    (features,) = extract_layers(extractor, source, config.image_size, config.batch_size)
+    first, second = (
+        cluster_features(features, config, derive_seed(config.seed, purpose))
+        for purpose in ("agreement", "agreement again")
+    )
+    return normalized_mutual_information(first, second)
 
 
 def main(test_dir: str, points: int, flags: list[str]) -> None:
@@ -96,23 +119,24 @@ def main(test_dir: str, points: int, flags: list[str]) -> None:
     if not untrained:
         run = train(config)
         records = run.read_metrics()
-        compute = compute_spent(config, len(split.train), records)
     seconds = time.monotonic() - started
     if untrained:
-        curve.append({"images": 0, "figures": judge(network, split, config)})
+        curve.append({"images": 0, "compute": 0, "figures": judge(network, split, config)})
     else:
         checkpoints = run.newest_checkpoints()[::-1]
         images = len(split.train) * config.epochs / epochs_done(checkpoints[-1])
         for point in range(1, points + 1):
             path = checkpoints[-(-point * len(checkpoints) // points) - 1]
             load_weights(path, network)
-            seen = round(images * epochs_done(path))
-            curve.append({"images": seen, "figures": judge(network, split, config)})
+            done = epochs_done(path)
+            spent = compute_spent(images * done, len(split.train), records[:done])
+            figures = judge(network, split, config)
+            curve.append({"images": round(images * done), "compute": spent, "figures": figures})
     print(
         json.dumps(
             {
                 "seconds": round(seconds, 1),
-                "compute": 0 if untrained else round(compute),
+                "compute": curve[-1]["compute"],
                 "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
                 "figures": curve[-1]["figures"],
                 "curve": curve,

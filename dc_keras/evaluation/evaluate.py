@@ -165,7 +165,10 @@ def measure(
         )
         for source in (split.train, split.test)
     )
-    figures = dict(cluster_quality(split.train.labels, _clusters(train[layers[-1]], settings)))
+    clusters = cluster_features(
+        train[layers[-1]], settings, derive_seed(settings.seed, "evaluation")
+    )
+    figures = dict(cluster_quality(split.train.labels, clusters))
     for layer in layers:
         data = (train[layer], split.train.labels, test[layer], split.test.labels)
         figures[f"knn_{layer}"] = knn_accuracy(*data)
@@ -188,14 +191,23 @@ def measure_pixels(split: Split, settings: TrainingConfig, batch_size: int) -> d
     return {name.replace("pixels", "fc7"): value for name, value in figures.items()}
 
 
-def _clusters(features: np.ndarray, settings: TrainingConfig) -> np.ndarray:
-    """Clusters features by k-means, as the training does; returns the assignments."""
+def cluster_features(features: np.ndarray, settings: TrainingConfig, seed: int) -> np.ndarray:
+    """Clusters features by k-means, as the training does.
+
+    Args:
+        features: float32 `(n, feature_dim)`.
+        settings: Of the training: PCA, k-means and the number of clusters.
+        seed: What k-means starts from is drawn with it.
+
+    Returns:
+        Cluster of each row, int32 `(n,)`.
+    """
     whitening = fit_whitening(features, settings.pca_dim, whiten=settings.whiten)
     return assign_pseudo_labels(
         whitening.apply(features),
         min(settings.num_clusters, len(features)),
         options=kmeans_options(settings),
-        seed=derive_seed(settings.seed, "evaluation"),
+        seed=seed,
         turn=0,
     ).assignments
 

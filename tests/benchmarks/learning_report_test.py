@@ -61,6 +61,18 @@ def test_indicators_are_ranked_against_probes():
     assert "| churn | - | - | - | - | 0 |" in lines
 
 
+def test_agreement_of_seeds_is_ranked_for_trained_trials_alone():
+    pytest.importorskip("matplotlib", reason="pip install -r requirements-benchmarks.txt")
+    from benchmarks.learning.report import indicator_table
+
+    trials = [trial("a", str(i), probe, 0.5) for i, probe in enumerate((0.2, 0.3, 0.4))]
+    trials.append(trial("untrained", "1", 0.1))
+    for one, agreement in zip(trials, (0.9, 0.8, 0.7, 0.6), strict=True):
+        one["figures"]["seeds_agree"] = agreement
+    (found,) = [line for line in indicator_table(trials).splitlines() if "seeds_agree" in line]
+    assert found == "| seeds_agree | - | - | -1.00 | - | 3 |"
+
+
 @pytest.mark.slow
 def test_a_trial_trains_and_measures(tmp_path):
     paths = []
@@ -80,5 +92,10 @@ def test_a_trial_trains_and_measures(tmp_path):
     result = json.loads(done.stdout.splitlines()[-1])
     assert [record["epoch"] for record in result["epochs"]] == [1, 2]
     assert [point["images"] for point in result["curve"]] == [64, 128]
+    # 64 images an epoch and a third of that for features, once more at the end.
+    assert [point["compute"] for point in result["curve"]] == [107, 192]
+    assert result["compute"] == 192
     assert result["curve"][-1]["figures"] == result["figures"]
     assert all(0 <= result["figures"][name] <= 1 for name in ("probe_best", "knn_pool1", "nmi"))
+    # Two starts of k-means find much the same clusters, but not the very same.
+    assert 0.3 < result["figures"]["seeds_agree"] <= 1
