@@ -42,6 +42,7 @@ MODES = {
         "grayscale": 0.2,
         "fc_init": "scaled",
         "fc_norm": True,
+        "dropout": 0.0,
         "instance_weight": 0.8,
         "head": "cosine",
         "head_start": "centroids",
