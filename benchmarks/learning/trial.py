@@ -57,35 +57,31 @@ def judge(network, split, config: TrainingConfig) -> dict[str, float]:
     Returns:
         Figures of `dc_keras.evaluation.evaluate.measure`, and of the best layer.
     """
-    from dc_keras.evaluation.evaluate import measure
+    from dc_keras.evaluation.evaluate import features_by_layer, measure_features
 
     judged = min(CLUSTERS_TO_JUDGE, len(split.train))
     judging = dataclasses.replace(config, num_clusters=judged)
-    figures = measure(network, split, judging, config.batch_size, LAYERS)
+    train, test = features_by_layer(network, split, judging, config.batch_size, LAYERS)
+    figures = measure_features(train, test, split, judging)
     best = best_layer(figures)
     return figures | {
         "probe_best": figures[f"probe_{best}"],
         "knn_best": figures[f"knn_{best}"],
         "best_depth": DEPTHS.index(best),
-        "seeds_agree": seeds_agree(network, split.train, judging),
+        "seeds_agree": seeds_agree(train["fc7"], judging),
     }
 
 
-def seeds_agree(network, source, config: TrainingConfig) -> float:
+def seeds_agree(features: np.ndarray, config: TrainingConfig) -> float:
     """NMI of two clusterings of the same images that differ in what k-means started from.
 
     Args:
-        network: From images to logits.
-        source: The images.
+        features: Of the images, float32 `(n, feature_dim)`.
         config: How to cluster.
     """
     from dc_keras.clustering.cluster_quality import normalized_mutual_information
-    from dc_keras.clustering.features import FeatureExtractor
-    from dc_keras.evaluation.evaluate import cluster_features, extract_layers
-    from dc_keras.models.deepcluster import clustered_layer, feature_model
+    from dc_keras.evaluation.evaluate import cluster_features
 
-    extractor = FeatureExtractor(feature_model(network, clustered_layer(network)))
-    (features,) = extract_layers(extractor, source, config.image_size, config.batch_size)
     first, second = (
         cluster_features(features, config, derive_seed(config.seed, purpose))
         for purpose in ("agreement", "agreement again")

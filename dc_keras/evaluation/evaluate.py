@@ -152,6 +152,18 @@ def measure(
         accuracies of k-nearest neighbours and of a linear probe, the regularisation chosen for it,
         and its accuracy on the training images which that was chosen on.
     """
+    train, test = features_by_layer(network, split, settings, batch_size, layers)
+    return measure_features(train, test, split, settings)
+
+
+def features_by_layer(
+    network: keras.Model,
+    split: Split,
+    settings: TrainingConfig,
+    batch_size: int,
+    layers: Sequence[str],
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Features of the training and of the test images by layer; arguments as of `measure`."""
     names = [LAST_CONV[settings.arch] if layer == "conv5" else layer for layer in layers]
     with network.distribute_strategy.scope():
         extractor = FeatureExtractor(feature_model(network, *names))
@@ -165,6 +177,17 @@ def measure(
         )
         for source in (split.train, split.test)
     )
+    return train, test
+
+
+def measure_features(
+    train: dict[str, np.ndarray],
+    test: dict[str, np.ndarray],
+    split: Split,
+    settings: TrainingConfig,
+) -> dict[str, float]:
+    """Measures features by layer, as of `features_by_layer`; returns what `measure` does."""
+    layers = list(train)
     clusters = cluster_features(
         train[layers[-1]], settings, derive_seed(settings.seed, "evaluation")
     )
