@@ -9,8 +9,8 @@ import sys
 import pytest
 
 import textures
+from repository import REPOSITORY
 
-REPOSITORY = pathlib.Path(__file__).parent.parent
 README = (REPOSITORY / "README.md").read_text()
 SMALL = (
     "--image_size=32 --width=0.0625 --num_clusters=8 --pca_dim=16 --epochs=1 --batch_size=16 "
@@ -44,6 +44,18 @@ def test_links_lead_somewhere():
     assert local and all((REPOSITORY / link).exists() for link in local)
 
 
+def test_it_is_short():
+    # A page to be read through; tables and commands count.
+    assert len(README.split()) <= 1200
+
+
+def test_the_map_is_the_tree():
+    names = re.findall(r"^  (\w+)/", README[README.index("## Map") :], re.MULTILINE)
+    names += re.findall(r"^  \w+/  (\w+)/", README, re.MULTILINE)
+    folders = {path.parent.name for path in (REPOSITORY / "dc_keras").glob("*/__init__.py")}
+    assert set(names) == folders
+
+
 def test_flags_that_are_named_exist():
     from dc_keras.config import AssignConfig, EvaluationConfig, ExportConfig, TrainingConfig
 
@@ -51,7 +63,7 @@ def test_flags_that_are_named_exist():
         name
         for config in (TrainingConfig, EvaluationConfig, ExportConfig, AssignConfig)
         for name in config.__dataclass_fields__
-    } | {"flagfile", "help", "logdir"}
+    } | {"flagfile", "help", "logdir", "preset"}
     named = set(re.findall(r"--([a-z_]+)", README))
     assert named and named <= known, named - known
 
