@@ -1,23 +1,23 @@
 """JPEG files to the centre crops that clustering sees: ours, and Pillow with a DataLoader.
 
-    python -m benchmarks.center_crop
+    python -m benchmarks.center_crop --data_dir=DATA
 
-Reads a folder of photographs, $DC_KERAS_PHOTOS or ../shared/data/photos, on two cores: two worker
-processes there, tf.data's threads here. Files are in memory from the first, uncounted turn on.
+Reads the photographs of DATA/photos (docs/data_sets.md) on two cores: two worker processes there,
+tf.data's threads here. Files are in memory from the first, uncounted turn on.
 Needs PyTorch: pip install -r requirements-torch.txt
 """
 
 from benchmarks.interleaved import arguments
-from dc_keras.runtime import prepare_process
+from dc_keras.process import prepare_process
 
 
 def main() -> None:
     """Measures and prints."""
-    options = arguments(__doc__, turns=2)
+    options = arguments(__doc__, turns=2, reads_images=True)
     prepare_process()
     from benchmarks.photographs import BATCH, compare
     from benchmarks.pillow_loader import SIDE, central_crop
-    from dc_keras.data.ordered import ordered_batches
+    from dc_keras.data.batches.ordered import ordered_batches
 
     def ours(source, indices):
         return ordered_batches(source, indices, image_size=SIDE, batch_size=BATCH)

@@ -14,8 +14,9 @@ import time
 
 import numpy as np
 
-from benchmarks.interleaved import arguments, report_row
-from dc_keras.runtime import prepare_process
+from benchmarks.interleaved import arguments
+from benchmarks.rows import Subject, plain, report_limit
+from dc_keras.process import prepare_process
 
 FEATURES, DIMENSIONS, SAMPLE, BATCH = 4096, 256, 32_768, 1024
 PUBLISHED_ITERATIONS = 20
@@ -26,9 +27,9 @@ def main() -> None:
     """Measures and prints."""
     options = arguments(__doc__, turns=1)
     prepare_process()
-    from dc_keras.clustering.features import compute_descriptors
+    from dc_keras.clustering.descriptors import compute_descriptors
     from dc_keras.clustering.kmeans import KMeansOptions
-    from dc_keras.clustering.pseudo_labels import assign_pseudo_labels
+    from dc_keras.clustering.pseudo_labels import ClusteringOptions, assign_pseudo_labels
 
     n, k = (20_000, 100) if options.quick else (1_281_167, 10_000)
     started = time.perf_counter()
@@ -41,22 +42,28 @@ def main() -> None:
         progress=sys.stderr.isatty(),
     )
     clustering_started = time.perf_counter()
-    assign_pseudo_labels(described.values, k, options=KMeansOptions(iterations=1), seed=0, turn=0)
+    once = ClusteringOptions(k, kmeans=KMeansOptions(iterations=1))
+    assign_pseudo_labels(described.values, once, seed=0, turn=0)
     clustered = time.perf_counter() - clustering_started
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
     # One iteration and the last assignment compare all pairs once each.
     whole = clustered / 2 * (PUBLISHED_ITERATIONS + 1)
     theirs = 2 * n * FEATURES * 4 / 1e9
-    report_row(
+    report_limit(
         options,
-        f"memory of the clustering stage, n = {n:,} x {FEATURES:,}, k = {k:,}",
-        "arrays of the public code (worked out)",
-        f"{peak:.2f} : {theirs:.1f} GB",
-        f"{theirs / peak:.1f} times less",
-        f"{GOAL_GB} GB: {'reached' if peak < GOAL_GB else 'missed'}",
-        f"generating and projecting {clustering_started - started:.0f} s; k-means with one "
-        f"iteration {clustered:.0f} s, so {whole / 60:.0f} minutes with {PUBLISHED_ITERATIONS}",
-        ["tensorflow", "faiss-cpu", "numpy"],
+        Subject(
+            "memory of the clustering stage",
+            f"n = {n:,} x {FEATURES:,}, k = {k:,}",
+            ["tensorflow", "faiss-cpu", "numpy"],
+        ),
+        "",
+        [peak],
+        "GB",
+        goal=GOAL_GB,
+        note=f"arrays of the public code (worked out): {plain(theirs)} GB, {plain(theirs / peak)} "
+        f"times as much; generating and projecting {clustering_started - started:.0f} s; k-means "
+        f"with one iteration {clustered:.0f} s, so {whole / 60:.0f} minutes with "
+        f"{PUBLISHED_ITERATIONS}",
     )
 
 

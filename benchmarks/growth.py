@@ -13,12 +13,15 @@ from collections.abc import Callable
 
 import numpy as np
 
-from benchmarks.interleaved import RESULTS, arguments, report_row
-from dc_keras.runtime import prepare_process
+from benchmarks.interleaved import arguments
+from benchmarks.rows import Subject, report_growth, report_limit
+from dc_keras.process import prepare_process
+from tools.write_tables import REPOSITORY
 
 SIDE, FEATURES, DIMENSIONS, ITERATIONS, BATCH = 32, 1024, 64, 5, 256
 FITTED_FROM = 10_000
 GOAL = 1.05
+PACKAGES = ("tensorflow", "faiss-cpu", "numpy")
 _LONG_SECONDS = 5.0
 
 
@@ -36,42 +39,38 @@ def main() -> None:
         for name, work in stages(features, images, [k for k in clusters if 10 * k <= n]).items():
             times.setdefault(name, {})[n] = shortest(work, options.turns)
     for name, found in times.items():
+        stage, _, setting = name.partition(", ")
+        report_growth(options, Subject(stage, setting, PACKAGES), found)
         fitted = {n: s for n, s in found.items() if n >= min(FITTED_FROM, sizes[-2])}
         if len(fitted) < 2:
             continue
         exponent = np.polyfit(np.log(list(fitted)), np.log(list(fitted.values())), 1)[0]
-        report_row(
-            options,
-            f"growth in n: {name}",
-            "n",
-            ", ".join(f"{n:,}: {s:.3g} s" for n, s in found.items()),
-            f"exponent {exponent:.2f}",
-            f"{GOAL}: {'reached' if exponent <= GOAL else 'missed'}",
-            "",
-            ["tensorflow", "faiss-cpu", "numpy"],
-        )
+        whole = Subject(f"growth in n: {stage}", setting, PACKAGES)
+        report_limit(options, whole, "", [exponent], "exponent", goal=GOAL)
     if options.write:
-        draw(times, RESULTS.parent / "images" / "growth.png")
+        draw(times, REPOSITORY / "docs" / "images" / "growth.png")
 
 
 def stages(
     features: np.ndarray, images: np.ndarray, clusters: list[int]
 ) -> dict[str, Callable[[], None]]:
     """The stages of the loop, as functions that do one after the other on the same images."""
-    from dc_keras.clustering.features import FeatureExtractor
     from dc_keras.clustering.kmeans import KMeansOptions
     from dc_keras.clustering.matching import match_clusters
-    from dc_keras.clustering.pseudo_labels import assign_pseudo_labels
+    from dc_keras.clustering.pseudo_labels import ClusteringOptions, assign_pseudo_labels
     from dc_keras.clustering.whitening import fit_whitening
-    from dc_keras.data.balanced import UniformClusterSampler
-    from dc_keras.data.ordered import ordered_batches
-    from dc_keras.data.sources import ArraySource
-    from dc_keras.models.deepcluster import feature_model
+    from dc_keras.data.batches.ordered import ordered_batches
+    from dc_keras.data.batches.uniform import UniformClusterSampler
+    from dc_keras.data.sources.arrays import ArraySource
+    from dc_keras.models import feature_extractor
+    from dc_keras.models.options import NetworkOptions
     from dc_keras.models.vgg import build_vgg16
 
     n = len(features)
-    network = build_vgg16(SIDE, 10, width=1 / 16)
-    extractor = FeatureExtractor(feature_model(network, "fc7"))
+    network = build_vgg16(NetworkOptions(SIDE, width=1 / 16), 10)
+    extractor = feature_extractor.FeatureExtractor(
+        feature_extractor.feature_model(network, feature_extractor.FEATURES)
+    )
     source = ArraySource(images, [str(i) for i in range(n)])
     batches = ordered_batches(source, np.arange(n), image_size=SIDE, batch_size=BATCH)
     made = {}
@@ -84,8 +83,8 @@ def stages(
         made["descriptors"] = fit_whitening(features, DIMENSIONS).apply(features)
 
     def cluster(k):
-        options = KMeansOptions(iterations=ITERATIONS)
-        made[k] = assign_pseudo_labels(made["descriptors"], k, options=options, seed=0, turn=0)
+        options = ClusteringOptions(k, kmeans=KMeansOptions(iterations=ITERATIONS))
+        made[k] = assign_pseudo_labels(made["descriptors"], options, seed=0, turn=0)
 
     def match(k):
         match_clusters(made[k].assignments, np.roll(made[k].assignments, 1), k)

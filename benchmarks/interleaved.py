@@ -5,45 +5,45 @@ medians, and its spread is that of the turns' own ratios.
 """
 
 import argparse
-import datetime
 import functools
-import importlib.metadata
 import os
 import pathlib
-import platform
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from dc_keras.files import write_atomically
-from dc_keras.runtime import computes_in_bfloat16, processor
+from dc_keras.machine import computes_in_bfloat16
 
-RESULTS = pathlib.Path(__file__).parent.parent / "docs" / "benchmarks.md"
+# Where data sets are, unless --data_dir tells.
+_DATA_SETS = "DC_KERAS_DATA_SETS"
 # Runnable processes a minute before the start, above which others were using the machine.
 _QUIET_LOAD = 0.5
-# A processor's name alone ("AMD EPYC") does not tell whether 16-bit numbers gain anything.
-_INSTRUCTIONS = {
-    "amx_bf16": "AMX",
-    "avx512_bf16": "AVX-512 BF16",
-    "avx512f": "AVX-512",
-    "avx2": "AVX2",
-}
 
 
-def arguments(description: str, turns: int = 3) -> argparse.Namespace:
-    """Reads --quick, --write and --turns.
+def arguments(
+    description: str, turns: int = 3, *, reads_images: bool = False
+) -> argparse.Namespace:
+    """Reads --quick, --write, --turns and where needed --data_dir.
 
     Args:
         description: The benchmark's docstring.
         turns: How often each contender runs, unless told otherwise.
+        reads_images: Whether the benchmark needs data sets.
     """
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--quick", action="store_true", help="small sizes: shows that it works")
-    parser.add_argument("--write", action="store_true", help=f"write rows to {RESULTS.name}")
+    parser.add_argument("--write", action="store_true", help="put rows into docs/data")
     parser.add_argument("--turns", type=int, default=turns, help="how often each contender runs")
+    if reads_images:
+        parser.add_argument(
+            "--data_dir",
+            type=pathlib.Path,
+            default=os.environ.get(_DATA_SETS) or None,
+            help=f"folder of data sets, see docs/data_sets.md; otherwise ${_DATA_SETS}",
+        )
     found = parser.parse_args()
     found.shared = os.getloadavg()[0] > _QUIET_LOAD
     if found.turns < 1:
@@ -51,6 +51,26 @@ def arguments(description: str, turns: int = 3) -> argparse.Namespace:
     if found.quick and found.write:
         parser.error("--quick sizes are not worth writing down: leave out --quick or --write")
     return found
+
+
+def data_set(options: argparse.Namespace, name: str) -> pathlib.Path | None:
+    """Finds a data set; says so where it is not there.
+
+    Args:
+        options: What `arguments` returned.
+        name: Its folder, as docs/data_sets.md calls it.
+
+    Returns:
+        The folder, or None.
+    """
+    if options.data_dir is None:
+        print(f"Left out: reads {name} of a folder of data sets; give --data_dir or ${_DATA_SETS}")
+        return None
+    folder = options.data_dir / name
+    if not folder.is_dir():
+        print(f"Left out: {folder} is not there; see docs/data_sets.md")
+        return None
+    return folder
 
 
 def precisions() -> tuple[str, ...]:
@@ -104,95 +124,3 @@ def in_turn(contenders: Mapping[str, Callable[[], float]], turns: int) -> dict[s
         for name, measure in contenders.items():
             found[name].append(measure())
     return {name: np.array(values) for name, values in found.items()}
-
-
-def ratio(ours: np.ndarray, other: np.ndarray) -> tuple[float, float, float]:
-    """How many times faster ours is: the ratio of medians, and the turns' smallest and largest."""
-    by_turn = ours / other
-    return float(np.median(ours) / np.median(other)), float(by_turn.min()), float(by_turn.max())
-
-
-def report(
-    options: argparse.Namespace,
-    what: str,
-    measured: Mapping[str, np.ndarray],
-    unit: str,
-    *,
-    goals: Mapping[str, float],
-    packages: Sequence[str],
-    note: str = "",
-) -> None:
-    """Prints a row for each other contender; with --write they replace those of before.
-
-    Args:
-        options: What `arguments` returned.
-        what: The stage and its sizes.
-        measured: What `rates` returned, with a contender named "ours".
-        unit: Such as "images/s".
-        goals: Ratio to reach against other contenders, where there is a goal.
-        packages: Distributions whose versions matter.
-        note: What else was found.
-    """
-    for name in sorted(measured.keys() - {"ours"}):
-        middle, low, high = ratio(measured["ours"], measured[name])
-        verdict = "-"
-        if name in goals:
-            verdict = f"{goals[name]:g}: {'reached' if middle >= goals[name] else 'missed'}"
-        report_row(
-            options,
-            what,
-            name,
-            f"{_short(measured['ours'])} : {_short(measured[name])} {unit}",
-            f"{middle:.3g} ({low:.3g} to {high:.3g})",
-            verdict,
-            note,
-            packages,
-        )
-
-
-def report_row(
-    options: argparse.Namespace,
-    what: str,
-    against: str,
-    figures: str,
-    compared: str,
-    verdict: str,
-    note: str,
-    packages: Sequence[str],
-) -> None:
-    """Prints one row; with --write it replaces that of the same stage, contender and machine.
-
-    Args:
-        options: What `arguments` returned.
-        what: The stage and its sizes.
-        against: The other contender.
-        figures: Of both.
-        compared: Their ratio and its spread.
-        verdict: The goal, and whether it was reached.
-        note: What else was found.
-        packages: Distributions whose versions matter.
-    """
-    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages)
-    machine = f"{_cpu()}, {os.cpu_count()} cores"
-    shared = ", machine shared" if options.shared else ""
-    cells = [what, against, figures, compared, verdict, note or "-"]
-    row = f"| {' | '.join(cells)} | {datetime.date.today()}, {machine}{shared}; {versions} |"
-    print(row, flush=True)
-    if options.write:
-        lines = RESULTS.read_text().splitlines() if RESULTS.exists() else []
-        same = f"| {what} | {against} |"
-        kept = [line for line in lines if not (line.startswith(same) and f", {machine}" in line)]
-        with write_atomically(RESULTS) as file:
-            file.writelines(f"{line}\n" for line in [*kept, row])
-
-
-def _short(values: np.ndarray) -> str:
-    value = float(np.median(values))
-    return f"{value:,.0f}" if value >= 10 else f"{value:.3g}"
-
-
-def _cpu() -> str:
-    """The processor's name and widest instructions for numbers, where Linux tells them."""
-    name, instructions = processor()
-    widest = [text for flag, text in _INSTRUCTIONS.items() if flag in instructions][:1]
-    return " with ".join([name or platform.machine(), *widest])

@@ -1,17 +1,15 @@
-"""K-means: ours against plain Faiss with equal settings, and what a warm start saves.
+"""K-means: ours against plain Faiss with equal settings.
 
     python -m benchmarks.kmeans
 
-Both may run 20 iterations, and assign; both stop when nothing changes any more. For the warm start
-the points move a little, as descriptors do from one epoch to the next; counted are the iterations
-until the objective is within a thousandth of what the iterations from random points reach. Exactly
-the same it need not become, since both end in an optimum of their own.
+Both may run 20 iterations, and assign; both stop when nothing changes any more.
 """
 
 import faiss
 import numpy as np
 
-from benchmarks.interleaved import arguments, rates, report
+from benchmarks.interleaved import arguments, rates
+from benchmarks.rows import Subject, report_speed
 from dc_keras.clustering.kmeans import KMeansOptions, kmeans
 
 SETTINGS = KMeansOptions(iterations=20)
@@ -29,8 +27,7 @@ def main() -> None:
     for kind, distance in (("distinct", 1.0), ("overlapping", 0.25)):
         rng = np.random.default_rng(0)
         groups = distance * rng.standard_normal((k // 2, dim))
-        raw = groups[rng.integers(0, len(groups), n)] + rng.standard_normal((n, dim))
-        points = unit(raw)
+        points = unit(groups[rng.integers(0, len(groups), n)] + rng.standard_normal((n, dim)))
         results = {}
 
         def ours(points=points, results=results):
@@ -45,24 +42,16 @@ def main() -> None:
             return n
 
         found = rates({"ours": ours, "Faiss": plain}, options.turns)
-        before, (iterations, objective) = results["ours"], results["Faiss"]
-
-        moved = unit(raw + 0.3 * rng.standard_normal((n, dim)))
-        cold = kmeans(moved, k, SETTINGS, seed=2).objectives
-        warm = kmeans(moved, k, SETTINGS, previous=before.assignments, seed=2).objectives
-        reached = np.flatnonzero(warm <= 1.001 * cold[-1])
-        needed = reached[0] if len(reached) else f"more than {len(warm) - 1}"
-        report(
+        objectives, (iterations, objective) = results["ours"].objectives, results["Faiss"]
+        setting = f"{kind} groups, n = {n:,}, {dim} dimensions, k = {k:,}"
+        report_speed(
             options,
-            f"k-means, {kind} groups, n = {n:,}, {dim} dimensions, k = {k:,}",
+            Subject("k-means", setting, ["faiss-cpu", "numpy"]),
             found,
             "points/s",
             goals={"Faiss": 1},
-            packages=["faiss-cpu", "numpy"],
-            note=f"iterations {len(before.objectives) - 1} : {iterations}; objectives "
-            f"{before.objectives[-1]:.6f} : {objective:.6f}; a warm start reaches in {needed} "
-            f"iterations what a cold one does in {len(cold) - 1} (goal: half), and ends with an "
-            f"objective {warm[-1] / cold[-1] - 1:+.2%} away",
+            note=f"iterations {len(objectives) - 1} : {iterations}; objectives "
+            f"{objectives[-1]:.6f} : {objective:.6f}",
         )
 
 

@@ -17,9 +17,10 @@ from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 
-from benchmarks.interleaved import precisions, rates, report
-from dc_keras.runtime import precision_of_layers, prepare_process
-from tests import torch_networks
+from benchmarks.interleaved import precisions, rates
+from benchmarks.rows import Subject, report_speed
+from dc_keras.machine import precision_of_layers
+from dc_keras.process import prepare_process
 
 CLUSTERS = 1000
 UNITS = 4096
@@ -47,14 +48,9 @@ def compare(
         for precision in precisions():
             with in_processes(side, batch, precision, train) as contenders:
                 measured = rates(contenders, options.turns, seconds=0.0 if options.quick else 2.0)
-            report(
-                options,
-                f"{stage}, VGG16-BN, {side} px, batch of {batch}, {precision}",
-                measured,
-                "images/s",
-                goals=goals,
-                packages=["tensorflow", "keras", "torch"],
-            )
+            setting = f"VGG16-BN, {side} px, batch of {batch}, {precision}"
+            subject = Subject(stage, setting, ["tensorflow", "keras", "torch"])
+            report_speed(options, subject, measured, "images/s", goals=goals)
 
 
 @contextlib.contextmanager
@@ -108,14 +104,16 @@ def ours(side: int, batch: int, precision: str, train: bool) -> Callable[[], int
     prepare_process()
     import tensorflow as tf
 
-    from dc_keras.clustering.features import FeatureExtractor
-    from dc_keras.data.threads import as_given
-    from dc_keras.models.deepcluster import CoupledSGD, DeepCluster, feature_model
+    from dc_keras.data.pipelines import unchanged
+    from dc_keras.models.coupled_sgd import CoupledSGD
+    from dc_keras.models.deepcluster import DeepCluster
+    from dc_keras.models.feature_extractor import FEATURES, FeatureExtractor, feature_model
+    from dc_keras.models.options import NetworkOptions
     from dc_keras.models.vgg import build_vgg16
 
     images, labels = batch_of(side, batch)
     with precision_of_layers(precision):
-        network = build_vgg16(images.shape[1], CLUSTERS)
+        network = build_vgg16(NetworkOptions(side), CLUSTERS)
         model = DeepCluster(network.input, network.output)
     model.compile(
         CoupledSGD(LEARNING_RATE, MOMENTUM, WEIGHT_DECAY),
@@ -123,8 +121,8 @@ def ours(side: int, batch: int, precision: str, train: bool) -> Callable[[], int
     )
     data = tf.constant(images), tf.constant(labels)
     step = tf.function(model.train_step)
-    extract = FeatureExtractor(feature_model(model, "fc7"))
-    batches = as_given(tf.data.Dataset.from_tensors(data[0]).repeat(BATCHES_A_PASS))
+    extract = FeatureExtractor(feature_model(model, FEATURES))
+    batches = unchanged(tf.data.Dataset.from_tensors(data[0]).repeat(BATCHES_A_PASS))
 
     def work():
         if train:
@@ -139,14 +137,16 @@ def theirs(side: int, batch: int, layout: str, precision: str, train: bool) -> C
     """A step of the same network in PyTorch, its 16-bit types by its own `autocast`."""
     import torch
 
+    from benchmarks.pillow_loader import normalized
+    from benchmarks.torch_vgg import Vgg16
+
     images, labels = batch_of(side, batch)
     layout = getattr(torch, layout)
-    network = torch_networks.build("vgg16", images.shape[1], CLUSTERS).to(memory_format=layout)
-    pixels = torch_networks.normalized(images, network).contiguous(memory_format=layout)
+    network = Vgg16(side, CLUSTERS).to(memory_format=layout)
+    pixels = torch.stack([normalized(image) for image in images]).contiguous(memory_format=layout)
     targets = torch.from_numpy(labels).long()
-    body = [*network.features.parameters(), *network.classifier.parameters()]
     optimizers = [
-        torch.optim.SGD(body, LEARNING_RATE, MOMENTUM, weight_decay=WEIGHT_DECAY),
+        torch.optim.SGD(network.body(), LEARNING_RATE, MOMENTUM, weight_decay=WEIGHT_DECAY),
         torch.optim.SGD(network.top_layer.parameters(), LEARNING_RATE, weight_decay=WEIGHT_DECAY),
     ]
     network.train(train)
@@ -157,9 +157,7 @@ def theirs(side: int, batch: int, layout: str, precision: str, train: bool) -> C
                 loss = torch.nn.functional.cross_entropy(network(pixels).float(), targets)
             else:
                 with torch.no_grad():
-                    maps = network.features(network.sobel(pixels)).flatten(1)
-                    # Up to fc7, before its ReLU.
-                    network.classifier[:-1](maps).float().numpy()
+                    network.fc7(pixels).float().numpy()
         if train:
             for optimizer in optimizers:
                 optimizer.zero_grad()

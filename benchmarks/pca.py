@@ -11,7 +11,8 @@ import faiss
 import numpy as np
 import scipy.linalg
 
-from benchmarks.interleaved import arguments, rates, report
+from benchmarks.interleaved import arguments, rates
+from benchmarks.rows import Subject, report_speed
 from dc_keras.clustering.whitening import fit_whitening
 
 # The exact subspace of more images takes as long as ours.
@@ -94,13 +95,13 @@ def main() -> None:
         found = rates({"ours": ours, "faiss.PCAMatrix": public}, options.turns)
         theirs = faiss.vector_to_array(fitted["public"].A).reshape(kept, dim).T
         subspaces = {"ours": fitted["ours"].projection, "theirs": theirs}
-        report(
+        stage = f"PCA and whitening {dim:,} to {kept}"
+        report_speed(
             options,
-            f"PCA and whitening {dim:,} to {kept}, n = {n:,}",
+            Subject(stage, f"n = {n:,}", ["numpy", "scipy", "faiss-cpu"]),
             found,
             "images/s",
             goals={"faiss.PCAMatrix": 30},
-            packages=["numpy", "scipy", "faiss-cpu"],
             note=accuracy(features, subspaces) if n <= EXACT_IMAGES else "",
         )
 

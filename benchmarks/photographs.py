@@ -6,9 +6,7 @@ them.
 """
 
 import argparse
-import functools
 import os
-import pathlib
 from collections.abc import Callable
 
 import numpy as np
@@ -16,13 +14,12 @@ import tensorflow as tf
 import torch
 from PIL import Image
 
-from benchmarks.interleaved import rates, report
-from benchmarks.pillow_loader import loader, normalized
-from dc_keras.data.image_source import ImageSource
-from dc_keras.data.sources import open_source
-from dc_keras.models.sobel import PIXEL_MEAN, PIXEL_STD
+from benchmarks.interleaved import data_set, rates
+from benchmarks.pillow_loader import Photographs, loader, normalized
+from benchmarks.rows import Subject, report_speed
+from dc_keras.data.sources.image_source import ImageSource
+from dc_keras.data.sources.open import open_source
 
-PHOTOS = pathlib.Path(__file__).parents[2] / "shared" / "data" / "photos"
 BATCH = 64
 PUBLIC = "Pillow and DataLoader, as the public code"
 STOPPED = "Pillow and DataLoader, to uint8 alone"
@@ -36,7 +33,7 @@ def compare(
     *,
     goal: float,
 ) -> None:
-    """Compares two pipelines on the folder $DC_KERAS_PHOTOS or ../shared/data/photos.
+    """Compares two pipelines on a folder of photographs, if it is there.
 
     Args:
         options: What `arguments` returned.
@@ -46,31 +43,30 @@ def compare(
         crop: What the other pipeline does.
         goal: How many times faster ours shall be.
     """
-    folder = os.environ.get("DC_KERAS_PHOTOS", str(PHOTOS))
-    source = open_source(folder)
+    folder = data_set(options, "photos")
+    if folder is None:
+        return
+    source = open_source(str(folder))
     # As in an epoch of more than a thousand, where making the iterator counts for little.
     indices = np.tile(np.arange(len(source)), 1 if options.quick else 10)
     indices = indices[: len(indices) // BATCH * BATCH]
     batches = ours(source, indices)
     paths = [os.path.join(folder, source.names[i]) for i in indices]
 
-    normalize = functools.partial(normalized, mean=PIXEL_MEAN, std=PIXEL_STD)
-
     def theirs(finish):
-        batches = loader(paths, crop, finish, BATCH)
+        batches = loader(Photographs(paths, crop, finish), BATCH)
         return lambda: sum(len(images) for images in batches)
 
     contenders = {
         "ours": lambda: sum(len(tf.nest.flatten(batch)[0]) for batch in batches),
-        PUBLIC: theirs(normalize),
+        PUBLIC: theirs(normalized),
         STOPPED: theirs(torch.from_numpy),
     }
     rates(contenders, 1)
-    report(
+    report_speed(
         options,
-        f"{what}, {len(source)} photographs",
+        Subject(what, f"{len(source)} photographs", ["tensorflow", "pillow", "torch"]),
         rates(contenders, options.turns),
         "images/s",
         goals={PUBLIC: goal, STOPPED: goal},
-        packages=["tensorflow", "pillow", "torch"],
     )

@@ -9,9 +9,6 @@ import time
 from collections.abc import Iterator, Sequence
 
 REPOSITORY = pathlib.Path(__file__).parent.parent
-# Data sets and the yardstick lie beside the repository, not in it.
-SHARED = REPOSITORY.parent / "shared"
-REFERENCE = SHARED / "reference" / "torch_reference.py"
 _POLL_SECONDS = 0.02
 
 

@@ -8,8 +8,9 @@ one image. NumPy draws a cluster and then a member, without tf.data around it.
 
 import numpy as np
 
-from benchmarks.interleaved import arguments, rates, report
-from dc_keras.runtime import load_libraries_quietly, without_native_messages
+from benchmarks.interleaved import arguments, rates
+from benchmarks.rows import Subject, report_speed
+from dc_keras.process import load_libraries_quietly, without_native_messages
 
 
 def log_normal_labels(num_images: int, num_clusters: int) -> np.ndarray:
@@ -28,7 +29,7 @@ def main() -> None:
     load_libraries_quietly()
     import tensorflow as tf
 
-    from dc_keras.data.balanced import UniformClusterSampler
+    from dc_keras.data.batches.uniform import UniformClusterSampler
 
     n, k = (50_000, 500) if options.quick else (1_281_167, 10_000)
     pairs, few = (50_000, 50) if options.quick else (1_000_000, 64)
@@ -74,13 +75,12 @@ def main() -> None:
 
     ours()
     contenders = {"ours": ours, "tf.data rejection_resample": built_in, "NumPy": exact}
-    report(
+    report_speed(
         options,
-        f"sampling, n = {n:,}, k = {k:,}",
+        Subject("sampling", f"n = {n:,}, k = {k:,}", ["tensorflow", "numpy"]),
         rates(contenders, options.turns),
         "pairs/s",
         goals={"tf.data rejection_resample": 1000},
-        packages=["tensorflow", "numpy"],
         note=f"goal also 200,000 pairs/s; {np.count_nonzero(sizes == 1):,} clusters of one image",
     )
 

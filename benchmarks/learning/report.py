@@ -1,5 +1,6 @@
 """Tables and plots of trials: mean and spread over seeds, curves over compute, and indicators."""
 
+import csv
 import pathlib
 from collections.abc import Sequence
 
@@ -9,6 +10,8 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import scipy.stats
+
+from tools.write_tables import REPOSITORY, read_csv
 
 _FIGURES = {
     "probe_best": "probe best layer, %",
@@ -39,7 +42,7 @@ _FORETOLD = ("probe_best", "probe_conv5", "probe_fc7", "knn_fc7")
 
 
 def write_report(trials: Sequence[dict], names: Sequence[str], out: pathlib.Path) -> None:
-    """Writes table.md, indicators.md, features.png, stability.png and curves.png.
+    """Writes table.md, learning.csv, indicators.md, features.png, stability.png and curves.png.
 
     Args:
         trials: Lines of trials.jsonl.
@@ -62,6 +65,7 @@ def write_report(trials: Sequence[dict], names: Sequence[str], out: pathlib.Path
     seeds = max(len(found) for found in by_name.values())
     lines.append(f"\nMean and standard deviation over {seeds} seeds.")
     (out / "table.md").write_text("\n".join(lines) + "\n")
+    _write_rows(by_name, out / "learning.csv")
     accuracies = [figure for figure in figures if not figure.startswith("nmi")]
     _plot(by_name, accuracies, out / "features.png")
     _plot(
@@ -70,6 +74,20 @@ def write_report(trials: Sequence[dict], names: Sequence[str], out: pathlib.Path
     titles = {figure: _FIGURES[figure] for figure in accuracies} | _CLUSTERS
     _plot_curves(by_name, titles, out / "curves.png")
     (out / "indicators.md").write_text(indicator_table(trials))
+
+
+def _write_rows(by_name: dict[str, list[dict]], path: pathlib.Path) -> None:
+    """Writes rows for docs/data/learning.csv; what trials do not know is left to fill in."""
+    columns, _ = read_csv(REPOSITORY / "docs" / "data" / "learning.csv")
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
+        writer.writeheader()
+        for name, found in by_name.items():
+            row = {"configuration": name, "seeds": len(found)}
+            for figure in _FIGURES:
+                mean, _, spread = _cell(values(found, figure), figure).partition(" ± ")
+                row |= {figure: mean.strip("-"), f"{figure}_spread": spread}
+            writer.writerow(row)
 
 
 def values(trials: Sequence[dict], figure: str) -> np.ndarray:

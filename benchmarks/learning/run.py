@@ -4,8 +4,8 @@
         --test_dir=cifar10/test --images=50000 --seeds=1,2,3 --out=OUT
 
 Every configuration sees as many training images. OUT/trials.jsonl gets a line a trial; a trial that
-is there already is not run again. OUT/table.md and OUT/*.png are made anew from it at the end, or
-alone with --images=0.
+is there already is not run again. Tables, plots and OUT/learning.csv, with rows for docs/data, are
+made anew from it at the end, or alone with --images=0. Data sets: docs/data_sets.md.
 """
 
 import json
@@ -22,7 +22,7 @@ from absl import app, flags
 
 from benchmarks.learning.report import write_report
 from benchmarks.learning.sets import SETS, SMALL
-from dc_keras.data.sources import open_source
+from dc_keras.data.sources.open import open_source
 
 _SET = flags.DEFINE_enum("set", "ablation", list(SETS), "Configurations to compare.")
 _DATA = flags.DEFINE_string("data_dir", None, "Labelled images to train on, without the labels.")

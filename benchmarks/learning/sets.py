@@ -35,8 +35,6 @@ SETS = {
         "improved": _IMPROVED,
         "instance_weight=0": [*_IMPROVED, "--instance_weight=0"],
         "instance_weight=0.99": [*_IMPROVED, "--instance_weight=0.99"],
-        "instances_first=0": [*_IMPROVED, "--instances_first=0"],
-        "projection=128": [*_IMPROVED, "--projection=128"],
     },
     # The main comparison, for the full network with --flags=--width=1.
     "modes": {
@@ -91,8 +89,6 @@ SETS = {
     # What was left out of it.
     "left_out": {
         "improved": _IMPROVED,
-        "head_start=matched": [*_IMPROVED, "--head_start=matched"],
-        "kmeans_warm_start=true": [*_IMPROVED, "--kmeans_warm_start"],
         "sampler=natural": [*_IMPROVED, "--sampler=natural"],
         "learning_rate_schedule=constant": [*_IMPROVED, "--learning_rate_schedule=constant"],
         "num_clusters=500": [*_IMPROVED, "--num_clusters=500"],
@@ -101,7 +97,6 @@ SETS = {
     # How clusters are made, where nothing but them is learned.
     "clusters_alone": {
         "clusters alone": _ALONE,
-        "kmeans_warm_start=true": [*_ALONE, "--kmeans_warm_start"],
         "num_clusters=20": [*_ALONE, "--num_clusters=20"],
         "num_clusters=500": [*_ALONE, "--num_clusters=500"],
     },

@@ -15,7 +15,8 @@ import time
 import numpy as np
 
 from dc_keras.config import TrainingConfig
-from dc_keras.runtime import derive_seed, prepare_process
+from dc_keras.process import prepare_process
+from dc_keras.seeds import derive_seed
 
 # What is judged, from the image to what is clustered, and the published pair.
 DEPTHS = ("pool1", "pool2", "pool3", "pool4", "pool5", "fc7")
@@ -51,39 +52,46 @@ def judge(network, split, config: TrainingConfig) -> dict[str, float]:
 
     Args:
         network: From images to logits.
-        split: Labelled images, a `dc_keras.evaluation.evaluate.Split`.
+        split: Labelled images, a `dc_keras.evaluation.labelled_images.Split`.
         config: Of its training.
 
     Returns:
-        Figures of `dc_keras.evaluation.evaluate.measure`, and of the best layer.
+        Figures of `dc_keras.evaluation.measures.measure`, and of the best layer.
     """
-    from dc_keras.evaluation.evaluate import features_by_layer, measure_features
+    from dc_keras import assembly
+    from dc_keras.evaluation.measures import Protocol, features_by_layer, measure_features
+    from dc_keras.models.architectures import LAST_CONV
 
-    judged = min(CLUSTERS_TO_JUDGE, len(split.train))
-    judging = dataclasses.replace(config, num_clusters=judged)
-    train, test = features_by_layer(network, split, judging, config.batch_size, LAYERS)
-    figures = measure_features(train, test, split, judging)
+    as_trained = assembly.clustering_options(config)
+    protocol = Protocol(
+        clustering=dataclasses.replace(as_trained, num_clusters=CLUSTERS_TO_JUDGE),
+        last_conv=LAST_CONV[config.arch],
+        batch_size=config.batch_size,
+        seed=config.seed,
+    )
+    train, test = features_by_layer(network, split, protocol, LAYERS)
+    figures = measure_features(train, test, split, protocol)
     best = best_layer(figures)
     return figures | {
         "probe_best": figures[f"probe_{best}"],
         "knn_best": figures[f"knn_{best}"],
         "best_depth": DEPTHS.index(best),
-        "seeds_agree": seeds_agree(train["fc7"], judging),
+        "seeds_agree": seeds_agree(train["fc7"], protocol),
     }
 
 
-def seeds_agree(features: np.ndarray, config: TrainingConfig) -> float:
+def seeds_agree(features: np.ndarray, protocol) -> float:
     """NMI of two clusterings of the same images that differ in what k-means started from.
 
     Args:
         features: Of the images, float32 `(n, feature_dim)`.
-        config: How to cluster.
+        protocol: How to cluster, a `dc_keras.evaluation.measures.Protocol`.
     """
     from dc_keras.clustering.cluster_quality import normalized_mutual_information
-    from dc_keras.evaluation.evaluate import cluster_features
+    from dc_keras.evaluation.measures import cluster_features
 
     first, second = (
-        cluster_features(features, config, derive_seed(config.seed, purpose))
+        cluster_features(features, protocol.clustering, derive_seed(protocol.seed, purpose))
         for purpose in ("agreement", "agreement again")
     )
     return normalized_mutual_information(first, second)
@@ -98,11 +106,12 @@ def main(test_dir: str, points: int, flags: list[str]) -> None:
         flags: Of train.py.
     """
     prepare_process()
-    from dc_keras.data.sources import open_source
-    from dc_keras.evaluation.evaluate import Split
-    from dc_keras.training.checkpoints import load_weights
-    from dc_keras.training.run_state import epochs_done
-    from dc_keras.training.train import build_trainer, train
+    from dc_keras.assembly import build_untrained
+    from dc_keras.data.sources.open import open_source
+    from dc_keras.evaluation.labelled_images import Split
+    from dc_keras.runs.checkpoints import load_weights
+    from dc_keras.runs.run_directory import epochs_done
+    from dc_keras.training.loop import train
 
     untrained = "--epochs=0" in flags
     flags = [flag for flag in flags if flag != "--epochs=0"]
@@ -110,7 +119,7 @@ def main(test_dir: str, points: int, flags: list[str]) -> None:
     config.validate()
     split = Split(open_source(config.data_dir), open_source(test_dir), "")
     started = time.monotonic()
-    network = build_trainer(config)
+    network = build_untrained(config)
     records, curve = [], []
     if not untrained:
         run = train(config)

@@ -1,8 +1,8 @@
-"""Ratios of interleaved runs, and the rows that are kept of them."""
+"""Interleaved runs: contenders take turns, on what is worth comparing and is there."""
 
 import argparse
+import sys
 
-import numpy as np
 import pytest
 
 from benchmarks import interleaved
@@ -34,47 +34,39 @@ def test_a_turn_lasts_so_long_at_least(monkeypatch):
     assert found["ours"][0] == pytest.approx(6 / 0.06)
 
 
-def test_the_ratio_is_that_of_medians_with_the_turns_extremes():
-    ours, other = np.array([10.0, 40.0, 30.0]), np.array([5.0, 10.0, 20.0])
-    assert interleaved.ratio(ours, other) == (3.0, 1.5, 4.0)
-
-
-@pytest.mark.parametrize("shared", [True, False])
-def test_rows_tell_what_was_reached_and_where(tmp_path, monkeypatch, capsys, shared):
-    monkeypatch.setattr(interleaved, "RESULTS", tmp_path / "benchmarks.md")
-    measured = {"ours": np.full(2, 300.0), "a": np.full(2, 100.0), "b": np.full(2, 100.0)}
-    measured["c"] = np.full(2, 600.0)
-    monkeypatch.setattr(interleaved, "_cpu", lambda: "a processor")
-    monkeypatch.setattr(interleaved.os, "cpu_count", lambda: 2)
-    # Rows that are written again replace their own kind alone.
-    others = [
-        "| a stage | z | kept | a processor, 2 cores; |",
-        "| another stage | a | kept | a processor, 2 cores; |",
-        "| a stage | b | kept | 2026-01-01, another processor, 2 cores; |",
-    ]
-    superseded = "| a stage | b | superseded | 2026-01-01, a processor, 2 cores, machine shared; |"
-    (tmp_path / "benchmarks.md").write_text("\n".join([superseded, *others]))
-    for write in (False, True):
-        interleaved.report(
-            argparse.Namespace(shared=shared, write=write),
-            "a stage",
-            measured,
-            "images/s",
-            goals={"a": 3, "b": 3.1},
-            packages=["numpy"],
-        )
-    printed = capsys.readouterr().out.splitlines()
-    assert printed[:3] == printed[3:]
-    written = (tmp_path / "benchmarks.md").read_text().splitlines()
-    assert written == [*others, *printed[:3]]
-    assert "| a stage | a | 300 : 100 images/s | 3 (3 to 3) | 3: reached | - |" in printed[0]
-    assert "| 3.1: missed |" in printed[1]
-    assert "| c | 300 : 600 images/s | 0.5 (0.5 to 0.5) | - | - |" in printed[2]
-    assert all(("machine shared" in row) == shared for row in printed)
-    assert all(f"numpy {np.__version__}" in row for row in printed)
-
-
 @pytest.mark.parametrize(("known", "count"), [(True, 2), (False, 1), (None, 2)])
 def test_bfloat16_is_left_out_where_it_is_imitated(monkeypatch, known, count):
     monkeypatch.setattr(interleaved, "computes_in_bfloat16", lambda: known)
     assert interleaved.precisions() == ("float32", "mixed_bfloat16")[:count]
+
+
+def parse(monkeypatch, *given):
+    monkeypatch.setattr(sys, "argv", ["benchmark", *given])
+    return interleaved.arguments("A benchmark.", reads_images=True)
+
+
+def test_data_sets_are_where_the_flag_or_the_environment_says(monkeypatch, tmp_path):
+    monkeypatch.setenv("DC_KERAS_DATA_SETS", str(tmp_path / "environment"))
+    assert parse(monkeypatch).data_dir == tmp_path / "environment"
+    assert parse(monkeypatch, f"--data_dir={tmp_path}").data_dir == tmp_path
+    for empty in (monkeypatch.delenv, lambda name: monkeypatch.setenv(name, "")):
+        empty("DC_KERAS_DATA_SETS")
+        assert parse(monkeypatch).data_dir is None
+
+
+def test_a_data_set_that_is_not_there_is_left_out(tmp_path, capsys):
+    (tmp_path / "photos").mkdir()
+    options = argparse.Namespace(data_dir=tmp_path)
+    assert interleaved.data_set(options, "photos") == tmp_path / "photos"
+    assert capsys.readouterr().out == ""
+    assert interleaved.data_set(options, "cifar10/train") is None
+    assert capsys.readouterr().out.startswith(f"Left out: {tmp_path / 'cifar10' / 'train'} is not")
+    assert interleaved.data_set(argparse.Namespace(data_dir=None), "photos") is None
+    assert capsys.readouterr().out.startswith("Left out: reads photos")
+
+
+@pytest.mark.parametrize("given", [["--turns=0"], ["--quick", "--write"]])
+def test_arguments_that_make_no_sense_are_refused(monkeypatch, capsys, given):
+    with pytest.raises(SystemExit):
+        parse(monkeypatch, *given)
+    assert f"error: {given[0].partition('=')[0]}" in capsys.readouterr().err

@@ -1,16 +1,8 @@
-"""The table of a comparison, and what a trial hands over for it."""
+"""The tables and plots of a comparison."""
 
-import json
-import pathlib
-import subprocess
-import sys
+import csv
 
-import numpy as np
 import pytest
-
-import textures
-
-REPOSITORY = pathlib.Path(__file__).parent.parent.parent
 
 
 def trial(name, seed, probe, previous=None):
@@ -46,6 +38,24 @@ def test_table_and_plots(tmp_path):
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
 
 
+def test_rows_for_the_documents(tmp_path):
+    pytest.importorskip("matplotlib", reason="pip install -r requirements-benchmarks.txt")
+    from benchmarks.learning.report import write_report
+    from tools.write_tables import REPOSITORY, read_csv
+
+    write_report(
+        [trial("b", "1", 0.30), trial("a", "1", 0.2), trial("b", "2", 0.34)], "ab", tmp_path
+    )
+    with open(tmp_path / "learning.csv", encoding="utf-8", newline="") as file:
+        first, second = csv.DictReader(file)
+    assert list(first) == read_csv(REPOSITORY / "docs" / "data" / "learning.csv")[0]
+    assert (first["configuration"], first["seeds"]) == ("a", "1")
+    assert (first["probe_fc7"], first["probe_fc7_spread"]) == ("20.0", "")
+    assert (second["probe_fc7"], second["probe_fc7_spread"]) == ("32.0", "2.8")
+    # What no trial has, and what a person has to tell.
+    assert [second[name] for name in ("probe_best", "nmi_previous", "data")] == ["", "", ""]
+
+
 def test_indicators_are_ranked_against_probes():
     pytest.importorskip("matplotlib", reason="pip install -r requirements-benchmarks.txt")
     from benchmarks.learning.report import indicator_table
@@ -71,31 +81,3 @@ def test_agreement_of_seeds_is_ranked_for_trained_trials_alone():
         one["figures"]["seeds_agree"] = agreement
     (found,) = [line for line in indicator_table(trials).splitlines() if "seeds_agree" in line]
     assert found == "| seeds_agree | - | - | -1.00 | - | 3 |"
-
-
-@pytest.mark.slow
-def test_a_trial_trains_and_measures(tmp_path):
-    paths = []
-    for name, seed in (("train", 0), ("test", 1)):
-        images, labels = textures.textures(16, seed=seed)
-        paths.append(tmp_path / f"{name}.npz")
-        np.savez(paths[-1], images=images, labels=labels)
-    flags = "--image_size=32 --width=0.0625 --num_clusters=6 --pca_dim=16 --batch_size=16".split()
-    flags += ["--epochs=2", f"--data_dir={paths[0]}", f"--run_dir={tmp_path / 'run'}"]
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.learning.trial", str(paths[1]), "2", *flags],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    result = json.loads(done.stdout.splitlines()[-1])
-    assert [record["epoch"] for record in result["epochs"]] == [1, 2]
-    assert [point["images"] for point in result["curve"]] == [64, 128]
-    # 64 images an epoch and a third of that for features, once more at the end.
-    assert [point["compute"] for point in result["curve"]] == [107, 192]
-    assert result["compute"] == 192
-    assert result["curve"][-1]["figures"] == result["figures"]
-    assert all(0 <= result["figures"][name] <= 1 for name in ("probe_best", "knn_pool1", "nmi"))
-    # Two starts of k-means find much the same clusters, but not the very same.
-    assert 0.3 < result["figures"]["seeds_agree"] <= 1
