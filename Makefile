@@ -11,10 +11,13 @@ DEVELOPMENT := $(VENV)/.installed-dev
 BENCHMARKS := $(VENV)/.installed-benchmarks
 STAGES := sampling kmeans jpeg_to_batch center_crop train_step extraction growth start_up epoch \
   clustering_memory pca
+# Tests of what needs no network: arrays, flags, tools.
+FAST := tests/clustering tests/config tests/tools
 # Keras 3.15 starts at Python 3.11, TensorFlow 2.21 ends at 3.13; Debian has venv in a package apart.
 SUITABLE := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 
-.PHONY: help quickstart test test-slow faults bench bench-quick lint check-flagfiles bazel lock clean
+.PHONY: help quickstart test test-fast test-slow faults bench bench-quick lint format docs \
+  check-flagfiles bazel lock clean
 .DELETE_ON_ERROR:
 
 help:  ## This list
@@ -27,21 +30,40 @@ quickstart: $(RUNTIME)  ## Train on the bundled digits for a minute or two and e
 test: $(DEVELOPMENT)  ## Run the tests; ARGS="-k kmeans" goes to pytest
 	$(PY) -m pytest --numprocesses=2 --dist=loadfile $(ARGS)
 
-test-slow: $(DEVELOPMENT)  ## Run the tests that `make test` leaves out
+test-fast: $(DEVELOPMENT)  ## Run those of arrays, flags and tools: while you work
+	$(PY) -m pytest --numprocesses=2 --dist=loadfile $(FAST) $(ARGS)
+
+test-slow: $(DEVELOPMENT)  ## Run those that `make test` leaves out
 	$(PY) -m pytest -m slow $(ARGS)
 
 faults: $(DEVELOPMENT)  ## Kill and disturb runs in every way; ARGS="--tries=0.1" for fewer tries
 	PYTHONPATH=.:tests $(PY) -m faults $(ARGS)
 
-bench: $(BENCHMARKS)  ## Compare the stages with others; ARGS=--write puts rows into docs/benchmarks.md
+# Data sets to measure on, see docs/data_sets.md.
+bench bench-quick test test-slow: export DC_KERAS_DATA_SETS ?= $(wildcard ../shared/data)
+
+bench: $(BENCHMARKS)  ## Compare the stages with others; ARGS=--write puts rows into docs/data
 	for name in $(STAGES); do $(PY) -m benchmarks.$$name $(ARGS) || exit 1; done
 
 bench-quick: $(BENCHMARKS)  ## The same at small sizes, two at a time: shows that it works
 	printf '%s\n' $(STAGES) | xargs -P 2 -I NAME $(PY) -m benchmarks.NAME --quick --turns=1
 
-lint: $(DEVELOPMENT)  ## Check style and format
+lint: $(DEVELOPMENT)  ## Check style, types, rules of imports, BUILD files and tables of docs/
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports --no-cache --no-logo
+	$(PY) tools/write_build.py --check
+	$(PY) tools/write_tables.py --check
+
+format: $(DEVELOPMENT)  ## Mend style, BUILD files and tables of docs/
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+	$(PY) tools/write_build.py
+	$(PY) tools/write_tables.py
+
+docs: $(DEVELOPMENT)  ## Make pages of the API from the docstrings: build/api/index.html
+	TF_CPP_MIN_LOG_LEVEL=3 $(VENV)/bin/pdoc --docformat=google --output-directory=build/api dc_keras
 
 check-flagfiles: $(RUNTIME)  ## Check the flags of every file in configs/
 	@for flagfile in configs/*.cfg; do \
@@ -67,7 +89,7 @@ clean:  ## Remove .venv and caches; runs/ stays
 
 # The stamps are newer than the requirements files as long as there is nothing to install. An
 # environment without a working pip was cut off while it was made, and is made again.
-$(RUNTIME): requirements.txt requirements-common.txt
+$(RUNTIME): requirements.txt requirements-common.txt pyproject.toml
 	@$(PY) -m pip --version >/dev/null 2>&1 || { \
 	  for python in $(PYTHON); do \
 	    if $$python -c '$(SUITABLE)' >/dev/null 2>&1; then \
@@ -80,10 +102,11 @@ $(RUNTIME): requirements.txt requirements-common.txt
 	  exit 1; } >&2
 	@echo "Installing TensorFlow, Keras, Faiss and scikit-learn into $(VENV): downloads about 700 MB, takes some minutes"
 	@$(PIP_INSTALL) -r requirements.txt
+	@$(PIP_INSTALL) --no-deps --editable .
 	@touch $@
 
 $(DEVELOPMENT): requirements-dev.txt $(RUNTIME)
-	@echo "Installing pytest, Hypothesis, Pillow and Ruff into $(VENV)"
+	@echo "Installing pytest, Hypothesis, Pillow, Ruff, mypy, import-linter and pdoc into $(VENV)"
 	@$(PIP_INSTALL) -r requirements-dev.txt
 	@touch $@
 

@@ -1,38 +1,6 @@
-"""Evaluates a run of train.py: are its features better than those it started from?
+"""Evaluates a run of train.py: `dc-keras evaluate`, in a clone. See `--help`."""
 
-    python evaluate.py --run_dir=RUN
-    python evaluate.py --run_dir=RUN --test_dir=OTHER_LABELLED_IMAGES
-    python evaluate.py --run_dir=RUN --baseline=random,supervised
-
-It needs labels: class sub-folders, or an array `labels` in an .npz file. They are used here alone,
-never in training. Results go to RUN/evaluation as JSON and Markdown.
-
-Exit codes: 0 on success, 2 on flags or images that the program cannot work with.
-"""
-
-from absl import app
-
-from dc_keras import config
-from dc_keras.errors import InputError
-from dc_keras.runtime import prepare_process
-
-
-def main(settings: config.EvaluationConfig) -> None:
-    """Runs the evaluation and prints its table."""
-    prepare_process()
-    from dc_keras.evaluation.evaluate import evaluate
-
-    try:
-        report = evaluate(settings)
-    except InputError as error:
-        config.exit_with_input_error(error)
-    print(
-        f"{report.to_terminal()}\n"
-        f"How it was measured: {settings.run_dir}/evaluation/report.md\n"
-        f"Cluster of each image: {settings.run_dir}/model/clusters.csv\n"
-        f"Curves and pictures of clusters: tensorboard --logdir={settings.run_dir}/tensorboard"
-    )
-
+from dc_keras.programs.run import run_program
 
 if __name__ == "__main__":
-    app.run(main, flags_parser=config.parser(config.EvaluationConfig))
+    run_program("evaluate")

@@ -12,7 +12,7 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
-from typing import IO
+from typing import IO, Any
 
 from dc_keras.errors import CannotWriteError
 
@@ -33,9 +33,18 @@ def write_atomically(path: str | os.PathLike, mode: str = "w") -> Iterator[IO]:
 
     Raises:
         CannotWriteError: If the disk is full, or does not let the file be written.
+
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder, "notes.txt")
+    ...     with write_atomically(path) as file:
+    ...         _ = file.write("whole")
+    ...     path.read_text()
+    'whole'
     """
     path = pathlib.Path(path)
-    text = {} if "b" in mode else {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}
+    text: dict[str, Any] = {}
+    if "b" not in mode:
+        text = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}
     with explain_write_errors(path):
         handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         try:

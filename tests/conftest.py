@@ -12,22 +12,34 @@ import numpy as np
 import pytest
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _split_cpu_before_tensorflow_starts():
+    from dc_keras.machine import configure_devices
+
+    configure_devices(virtual_devices=2)
+
+
 @pytest.fixture(scope="session")
-def two_devices():
+def two_devices(_split_cpu_before_tensorflow_starts):
     """Names of the two virtual CPU devices."""
     import tensorflow as tf
 
-    from dc_keras.runtime import configure_devices
-
-    configure_devices(virtual_devices=2)
     return [device.name for device in tf.config.list_logical_devices("CPU")]
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _split_cpu_before_tensorflow_starts():
-    from dc_keras.runtime import configure_devices
+@pytest.fixture
+def warnings_told(caplog, monkeypatch):
+    """Returns the warnings that the program has told so far and that contain a text."""
+    from absl import logging
 
-    configure_devices(virtual_devices=2)
+    monkeypatch.setattr(logging.get_absl_logger(), "propagate", True)
+    caplog.set_level("WARNING")
+
+    def told(text):
+        messages = [record.getMessage() for record in caplog.records]
+        return [message for message in messages if text in message]
+
+    return told
 
 
 @pytest.fixture(scope="session")

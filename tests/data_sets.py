@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
-from dc_keras.data.image_source import ImageSource
-from dc_keras.data.packing import pack
-from dc_keras.data.sources import open_source
+from dc_keras.data.sources.arrays import ArraySource
+from dc_keras.data.sources.image_source import ImageSource
+from dc_keras.data.sources.open import open_source
+from dc_keras.data.sources.packing import pack
 
 
 def loaded(source: ImageSource) -> list:
@@ -20,6 +21,19 @@ def loaded(source: ImageSource) -> list:
 def load_eagerly(source: ImageSource) -> list[tf.Tensor]:
     """Everything that `load` gives outside of a pipeline, in order."""
     return [source.load(tf.constant(index)) for index in range(len(source))]
+
+
+def flat_pictures(count: int) -> ArraySource:
+    """Pictures of one grey level each, which tells their index; at most 256."""
+    levels = np.arange(count, dtype=np.uint8)[:, None, None, None]
+    images = np.broadcast_to(levels, (count, 8, 8, 3)).copy()
+    return ArraySource(images, [str(i) for i in range(count)])
+
+
+def write_image(path: pathlib.Path) -> None:
+    """A black PNG of 4 x 4 pixels, whatever its name says."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(tf.io.encode_png(np.zeros((4, 4, 3), np.uint8)).numpy())
 
 
 def write_photograph(path: pathlib.Path, height: int, width: int) -> None:

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from dc_keras.errors import CannotWriteError
 from dc_keras.files import (
+    append_line,
     explain_write_errors,
     remove_directory,
     remove_leftovers,
@@ -95,3 +96,26 @@ def test_a_folder_that_is_being_removed_is_not_found_in_part(tmp_path, monkeypat
 def test_a_folder_that_cannot_be_removed_is_told_plainly(tmp_path):
     with pytest.raises(CannotWriteError, match="gone.*Expected"):
         remove_directory(tmp_path / "gone")
+
+
+def test_a_line_is_added_behind_the_others(tmp_path):
+    for line in ("first", "sécond"):
+        append_line(tmp_path / "lines.txt", line)
+    assert (tmp_path / "lines.txt").read_text(encoding="utf-8") == "first\nsécond\n"
+
+
+def test_a_line_that_cannot_be_added_is_told_plainly():
+    with pytest.raises(CannotWriteError, match="/dev/full.*No space left"):
+        append_line("/dev/full", "line")
+
+
+def test_files_of_others_are_no_leftovers(tmp_path):
+    for name in (".hidden", ".lock", "a.txt", ".a.txt.short", ".a.txt.abcdefgh"):
+        (tmp_path / name).touch()
+    remove_leftovers(tmp_path)
+    assert sorted(os.listdir(tmp_path)) == [".a.txt.short", ".hidden", ".lock", "a.txt"]
+
+
+def test_a_folder_that_is_not_there_has_no_leftovers(tmp_path):
+    remove_leftovers(tmp_path / "absent")
+    assert not (tmp_path / "absent").exists()

@@ -6,8 +6,6 @@ the gradients of all layers below: for VGG16 with batches of 16 both libraries a
 from the gradient in float64, and from each other.
 """
 
-import pathlib
-
 import keras
 import numpy as np
 import pytest
@@ -15,12 +13,17 @@ import tensorflow as tf
 from PIL import Image
 
 import torch_networks
-from dc_keras.data.preprocessing import preprocess_for_clustering
+from dc_keras.data.pixels.center_crop import preprocess_for_clustering
+from dc_keras.machine import precision_of_layers
 from dc_keras.models.architectures import build_network
-from dc_keras.models.deepcluster import CoupledSGD, DeepCluster, feature_model
-from dc_keras.models.state_dict import load_state_dict, to_state_dict
+from dc_keras.models.coupled_sgd import CoupledSGD
+from dc_keras.models.deepcluster import DeepCluster
+from dc_keras.models.feature_extractor import feature_model
+from dc_keras.models.options import NetworkOptions
+from dc_keras.pytorch.state_dict import load_state_dict, to_state_dict
+from repository import DATA_SETS
 
-PHOTOS = pathlib.Path(__file__).parent.parent.parent / "shared" / "data" / "photos"
+PHOTOS = DATA_SETS / "photos"
 CLUSTERS = 7
 ARCHITECTURES = pytest.mark.parametrize("arch", ["vgg16", "alexnet"])
 
@@ -28,9 +31,16 @@ ARCHITECTURES = pytest.mark.parametrize("arch", ["vgg16", "alexnet"])
 def pair(arch, image_size, **options):
     """A PyTorch network and the Keras network with its weights."""
     theirs = torch_networks.build(arch, image_size, CLUSTERS, **options)
-    width, sobel = options.get("width", 1.0), options.get("sobel", True)
-    dropout = options.get("dropout", 0.5)
-    ours = build_network(arch, image_size, CLUSTERS, width=width, use_sobel=sobel, dropout=dropout)
+    ours = build_network(
+        NetworkOptions(
+            image_size=image_size,
+            arch=arch,
+            width=options.get("width", 1.0),
+            use_sobel=options.get("sobel", True),
+            dropout=options.get("dropout", 0.5),
+        ),
+        CLUSTERS,
+    )
     load_state_dict(ours, torch_networks.arrays(theirs))
     return theirs, ours
 
@@ -108,9 +118,8 @@ def batches(rng):
 @pytest.fixture
 def float64():
     """Makes Keras build in float64."""
-    keras.config.set_dtype_policy("float64")
-    yield
-    keras.config.set_dtype_policy("float32")
+    with precision_of_layers("float64"):
+        yield
 
 
 def torch_loss(theirs, images, labels):
@@ -250,6 +259,6 @@ def test_features_of_a_jpeg(torch, tmp_path, rng):
     assert_same_features_of_files([tmp_path / "a.jpg", tmp_path / "b.jpg"])
 
 
-@pytest.mark.skipif(not PHOTOS.is_dir(), reason="needs the photographs of ../shared/data")
+@pytest.mark.skipif(not PHOTOS.is_dir(), reason="needs photos in DC_KERAS_DATA_SETS")
 def test_features_of_photographs(torch):
     assert_same_features_of_files(sorted(PHOTOS.glob("*.jpg"))[:3])

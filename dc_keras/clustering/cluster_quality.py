@@ -27,6 +27,11 @@ def normalized_mutual_information(a: np.ndarray, b: np.ndarray) -> float:
     Raises:
         ValueError: If the lengths differ or are zero.
 
+    >>> normalized_mutual_information(np.array([0, 0, 1, 1]), np.array([5, 5, 3, 3]))
+    1.0
+    >>> normalized_mutual_information(np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1]))
+    0.0
+
     Reference:
         Caron et al. 2018, section 4.1. The geometric mean below the fraction is not what sklearn
         takes by default, so curves made with that are not comparable.
@@ -48,6 +53,9 @@ def adjusted_rand_index(labels: np.ndarray, assignments: np.ndarray) -> float:
 
     Raises:
         ValueError: If the lengths differ or are zero.
+
+    >>> adjusted_rand_index(np.array([0, 0, 1, 1]), np.array([1, 1, 0, 0]))
+    1.0
 
     Reference:
         Hubert and Arabie 1985.
@@ -72,6 +80,9 @@ def accuracy_by_matching(labels: np.ndarray, assignments: np.ndarray) -> float:
     Raises:
         ValueError: If the lengths differ or are zero.
 
+    >>> accuracy_by_matching(np.array([0, 0, 1, 1]), np.array([1, 1, 0, 1]))
+    0.75
+
     Reference:
         Kuhn 1955. Memory: a table of classes x clusters.
     """
@@ -94,6 +105,9 @@ def purity(labels: np.ndarray, assignments: np.ndarray) -> float:
 
     Raises:
         ValueError: If the lengths differ or are zero.
+
+    >>> purity(np.array([0, 0, 1, 1]), np.array([0, 0, 0, 1]))
+    0.75
     """
     _check_same_images(labels, assignments)
     return float(contingency_matrix(labels, assignments).max(axis=0).sum() / len(labels))

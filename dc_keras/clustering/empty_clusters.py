@@ -55,6 +55,14 @@ def repair_empty_clusters(
         The repaired clustering. Clusters stay empty only when every cluster's members are
         identical, that is, when there are fewer distinct points than clusters.
 
+    >>> descriptors = np.array([[0.0, 1.0], [0.1, 1.0], [1.0, 0.0]], np.float32)
+    >>> repaired = repair_empty_clusters(
+    ...     descriptors, np.array([0, 0, 0], np.int32), np.zeros((2, 2), np.float32),
+    ...     np.random.default_rng(0),
+    ... )
+    >>> np.bincount(repaired.assignments).min() > 0
+    np.True_
+
     Reference:
         Caron et al. 2018, section 3.3. Takes O(n + members of the split clusters) time.
     """
@@ -70,10 +78,10 @@ def repair_empty_clusters(
 
     order = np.argsort(assignments, kind="stable")
     bounds = np.cumsum(sizes)[:-1]
-    members = dict(enumerate(np.split(order, bounds)))
+    members = np.split(order, bounds)
     # Clusters that may still be split; one whose members are all identical leaves the list.
     donors = [cluster for cluster in range(num_clusters) if sizes[cluster] >= 2]
-    remaining = list(empty)
+    remaining = empty.tolist()
     while remaining and donors:
         place = int(rng.integers(len(donors)))
         donor = donors[place]

@@ -13,6 +13,7 @@ of them. It takes n * sqrt(k) distances an iteration in place of n * k.
 
 import dataclasses
 import math
+from typing import Any
 
 import faiss
 import numpy as np
@@ -20,10 +21,8 @@ import scipy.sparse
 from tqdm import tqdm
 
 from dc_keras.errors import InputError
-from dc_keras.runtime import derive_seed, numpy_rng
+from dc_keras.seeds import derive_seed, numpy_rng
 
-# Faiss derives the starting points of repetition r from seed + r * this.
-_REPETITION = 15486557
 _BLOCK = 65536
 
 
@@ -34,23 +33,14 @@ class KMeansOptions:
     Attributes:
         iterations: Iterations, at most.
         spherical: Whether centroids are scaled to unit length after each iteration.
-        init: What the centroids start from: "random" points, or "kmeans++", points that are drawn
-            far from each other one by one. That takes a pass over the points for each cluster, on
-            the CPU: the time of 5 iterations for 500 clusters, and of 11 for 2,000 (measured).
         max_points: Centroids are learned from a random sample of at most this many images a
             cluster; 0 for all images. All are assigned at the end.
-        nredo: Repetitions from other starting points; the best is kept.
-        early_stop: Stops when an iteration changes the objective by at most this fraction; 0 never
-            stops.
         two_level_from: Number of clusters from which on they are found in two levels; 0 for never.
     """
 
     iterations: int = 20
     spherical: bool = False
-    init: str = "random"
     max_points: int = 0
-    nredo: int = 1
-    early_stop: float = 0.0
     two_level_from: int = 50_000
 
 
@@ -79,7 +69,6 @@ def kmeans(
     num_clusters: int,
     options: KMeansOptions = PUBLISHED,
     *,
-    previous: np.ndarray | None = None,
     seed: int,
     progress: bool = False,
 ) -> KMeansResult:
@@ -89,8 +78,6 @@ def kmeans(
         descriptors: float32 `(n, dim)`, C-contiguous, finite.
         num_clusters: Number of clusters, at most n.
         options: How.
-        previous: Clusters to start from, int32 `(n,)`: the first centroids are the means of their
-            descriptors, and random ones for empty clusters. Does not go with two levels.
         seed: Chooses the points that the centroids start from.
         progress: Whether to show a progress bar.
 
@@ -100,10 +87,17 @@ def kmeans(
     Raises:
         InputError: If there are fewer images than clusters.
 
+    >>> points = np.float32([[0, 0], [0, 1], [9, 0], [9, 1]])
+    >>> found = kmeans(points, 2, seed=3)
+    >>> found.assignments[0] == found.assignments[1] != found.assignments[2]
+    np.True_
+    >>> sorted(found.centroids.tolist())
+    [[0.0, 0.5], [9.0, 0.5]]
+
     Reference:
-        Caron et al. 2018, section 3.2; Johnson et al. 2017 (Faiss); Arthur and Vassilvitskii 2007
-        (k-means++). Takes O(n * num_clusters * dim * iterations) time; memory beside the
-        descriptors is small, but for a copy of the sample where `max_points` makes one.
+        Caron et al. 2018, section 3.2; Johnson et al. 2017 (Faiss). Takes
+        O(n * num_clusters * dim * iterations) time; memory beside the descriptors is small, but
+        for a copy of the sample where `max_points` makes one.
     """
     num_images = len(descriptors)
     if num_clusters > num_images:
@@ -115,19 +109,7 @@ def kmeans(
         centroids, objectives = _two_levels(descriptors, num_clusters, options, seed, progress)
     else:
         points = _sample(descriptors, num_clusters * options.max_points, seed)
-        start = None if previous is None else _means(descriptors, previous, num_clusters, seed)
-        repetitions = (
-            _lloyd(
-                points,
-                num_clusters,
-                options,
-                start=start,
-                seed=(seed + repetition * _REPETITION) % (2**31 - 1),
-                progress=progress,
-            )
-            for repetition in range(options.nredo)
-        )
-        centroids, objectives = min(repetitions, key=lambda result: result[1][-1])
+        centroids, objectives = _lloyd(points, num_clusters, options, seed=seed, progress=progress)
     squared, nearest = _nearest(descriptors, centroids)
     objectives.append(float(squared.mean(dtype=np.float64)))
     return KMeansResult(nearest, centroids, np.asarray(objectives))
@@ -144,6 +126,12 @@ def nearest_centroids(
 
     Returns:
         Assignments, int32 `(n,)`, and distances (not squared), float32 `(n,)`.
+
+    >>> nearest, distances = nearest_centroids(
+    ...     np.float32([[0, 1], [3, 4]]), np.float32([[0, 0], [3, 3]])
+    ... )
+    >>> nearest.tolist(), distances.tolist()
+    ([0, 1], [1.0, 1.0])
     """
     squared, nearest = _nearest(descriptors, centroids)
     return nearest, np.sqrt(squared)
@@ -181,7 +169,7 @@ def flat_index(dim: int, *, inner_product: bool = False) -> faiss.Index:
         inner_product: Whether the nearest have the largest inner product, not the smallest
             Euclidean distance.
     """
-    index = faiss.IndexFlatIP(dim) if inner_product else faiss.IndexFlatL2(dim)
+    index: faiss.Index = faiss.IndexFlatIP(dim) if inner_product else faiss.IndexFlatL2(dim)
     if faiss.get_num_gpus() > 0:
         index = faiss.index_cpu_to_all_gpus(index)
     return index
@@ -198,7 +186,6 @@ def _lloyd(
     num_clusters: int,
     options: KMeansOptions,
     *,
-    start: np.ndarray | None,
     seed: int,
     progress: bool,
 ) -> tuple[np.ndarray, list[float]]:
@@ -219,10 +206,6 @@ def _lloyd(
     clustering.max_points_per_centroid = num_points  # no subsampling
     clustering.min_points_per_centroid = 1  # few points in a cluster are no news here
     clustering.spherical = options.spherical
-    if options.init == "kmeans++":
-        clustering.init_method = faiss.ClusteringInitMethod_KMEANS_PLUS_PLUS
-    if start is not None:
-        faiss.copy_array_to_vector(start.ravel(), clustering.centroids)
     if options.spherical:
         mean_square = float(np.einsum("ij,ij->", points, points, dtype=np.float64)) / num_points
     index = flat_index(dim, inner_product=options.spherical)
@@ -237,24 +220,17 @@ def _lloyd(
     ):
         # The centroids stay in `clustering`, and Faiss goes on from those it finds there.
         clustering.train(points, index)
-        stats = clustering.iteration_stats
+        # A vector of C++, whatever its types say.
+        stats: Any = clustering.iteration_stats
         objective = stats.at(stats.size() - 1).obj / num_points
         if options.spherical:
             # Faiss maximises x.c with |c| = 1, and |x - c|^2 = |x|^2 - 2 x.c + 1.
             objective = mean_square - 2 * objective + 1
         objectives.append(objective)
         before, centroids = centroids, faiss.vector_to_array(clustering.centroids)
-        if np.array_equal(before, centroids) or _has_settled(objectives, options.early_stop):
+        if np.array_equal(before, centroids):
             break
     return centroids.reshape(num_clusters, dim), objectives
-
-
-def _has_settled(objectives: list[float], early_stop: float) -> bool:
-    """Whether the last iteration changed the objective by at most this fraction."""
-    if early_stop == 0 or len(objectives) < 2:
-        return False
-    before, now = objectives[-2:]
-    return abs(before - now) <= early_stop * before
 
 
 def _two_levels(
@@ -296,6 +272,9 @@ def share_out(num_clusters: int, sizes: np.ndarray) -> np.ndarray:
     Returns:
         Clusters of each group, int64 `(groups,)`: `num_clusters` in all, at least one for a group
         that is not empty and at most as many as it has images.
+
+    >>> share_out(5, np.array([60, 30, 10, 0]))
+    array([2, 2, 1, 0])
     """
     one = np.minimum(sizes, 1)
     rest = num_clusters - one.sum()
@@ -312,17 +291,6 @@ def _sample(descriptors: np.ndarray, size: int, seed: int) -> np.ndarray:
         return descriptors
     rng = numpy_rng(seed, "k-means sample")
     return descriptors[np.sort(rng.choice(len(descriptors), size, replace=False))]
-
-
-def _means(
-    descriptors: np.ndarray, assignments: np.ndarray, num_clusters: int, seed: int
-) -> np.ndarray:
-    """Means of clusters, float32 `(num_clusters, dim)`; random descriptors for empty ones."""
-    means, sizes = cluster_means(descriptors, assignments, num_clusters)
-    empty = np.flatnonzero(sizes == 0)
-    rng = numpy_rng(seed, "start of empty clusters")
-    means[empty] = descriptors[rng.choice(len(descriptors), len(empty), replace=False)]
-    return means.astype(np.float32)
 
 
 def _nearest(descriptors: np.ndarray, centroids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,8 +1,8 @@
-"""Which new cluster continues which old one: ids that last from one clustering to the next.
+"""Which new cluster continues which old one: numbers that last from one clustering to the next.
 
-K-means numbers its clusters anew each time, and the head that was learned for the old numbers would
-be lost. Clusters are matched one to one so that as many images as possible stay under their number;
-a head whose rows follow the clusters can then learn on.
+K-means numbers its clusters anew each time. For people, clusters are matched one to one with those
+before so that as many images as possible stay under their number: the same cluster then has the
+same number in logs, mosaics and files. What the network learns does not depend on it.
 """
 
 import numpy as np
@@ -10,9 +10,7 @@ import scipy.sparse
 from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 
 
-def match_clusters(
-    previous: np.ndarray, current: np.ndarray, num_clusters: int
-) -> tuple[np.ndarray, np.ndarray]:
+def match_clusters(previous: np.ndarray, current: np.ndarray, num_clusters: int) -> np.ndarray:
     """Finds the one-to-one matching of clusters that keeps the most images under their number.
 
     Args:
@@ -21,9 +19,12 @@ def match_clusters(
         num_clusters: Number of clusters `k` in both.
 
     Returns:
-        The old number that each new cluster takes over, a permutation, int32 `(k,)`; and which of
-        these are continued, bool `(k,)` by old number. A new cluster that shares no image with its
-        number's old one, or found all of those taken, is not continued.
+        The old number that each new cluster takes over, a permutation, int32 `(k,)`. A new cluster
+        that shares no image with an old one, or found all of those taken, gets a number that is
+        left over.
+
+    >>> match_clusters(np.array([0, 0, 1, 1, 1]), np.array([1, 1, 0, 0, 1]), 2)
+    array([1, 0], dtype=int32)
 
     Reference:
         Assignment problem on the table of common images, which is sparse: at most n of its k * k
@@ -45,22 +46,31 @@ def match_clusters(
     numbers = np.empty(num_clusters, np.int32)
     matched = columns < num_clusters
     numbers[rows[matched]] = columns[matched]
-    continued = np.zeros(num_clusters, bool)
-    continued[columns[matched]] = True
-    numbers[rows[~matched]] = np.flatnonzero(~continued)
-    return numbers, continued
+    numbers[rows[~matched]] = np.setdiff1d(np.arange(num_clusters), columns[matched])
+    return numbers
 
 
-def churn(previous: np.ndarray, current: np.ndarray) -> float:
-    """Fraction of images that changed their cluster, for the best matching of old and new ones.
+def numbers_that_last(
+    previous: np.ndarray, current: np.ndarray, num_clusters: int
+) -> tuple[np.ndarray, float]:
+    """Numbers new clusters after the old ones that they continue, and tells how much has changed.
 
     Args:
-        previous: Old cluster of each image, integers `(n,)`.
-        current: New cluster of each image, likewise.
+        previous: Old number of each image's cluster, integers `(n,)`.
+        current: New cluster of each image, integers `(n,)` in [0, num_clusters).
+        num_clusters: Number of new clusters `k`. There may have been fewer or more before.
 
     Returns:
-        From 0 (equal up to numbering) to nearly 1.
+        The number of each new cluster, a permutation, int32 `(k,)`; and the churn, the fraction of
+        images that changed their cluster: from 0 (equal up to numbering) to nearly 1.
+
+    >>> numbers, churn = numbers_that_last(np.array([0, 0, 0, 1]), np.array([1, 1, 0, 0]), 2)
+    >>> numbers.tolist(), churn
+    ([1, 0], 0.25)
     """
-    num_clusters = int(max(previous.max(), current.max())) + 1
-    numbers, _ = match_clusters(previous, current, num_clusters)
-    return float((numbers[current] != previous).mean())
+    count = max(num_clusters, int(previous.max()) + 1)
+    numbers = match_clusters(previous, current, count)
+    churn = float((numbers[current] != previous).mean())
+    # Where there were more clusters before, numbers close up, in the same order.
+    closed_up = np.argsort(np.argsort(numbers[:num_clusters])).astype(np.int32)
+    return closed_up, churn

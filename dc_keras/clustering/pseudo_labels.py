@@ -7,7 +7,7 @@ import numpy as np
 from dc_keras.clustering.empty_clusters import repair_empty_clusters
 from dc_keras.clustering.kmeans import PUBLISHED, KMeansOptions, cluster_means, kmeans
 from dc_keras.clustering.pic import limit_clusters, power_iteration_clustering
-from dc_keras.runtime import derive_seed, numpy_rng
+from dc_keras.seeds import derive_seed, numpy_rng
 
 # Squares of shorter distances between unit vectors are lost where float32 products look for the
 # nearest centroid. Copies of an image are nearer: convolutions round as its place in the batch has
@@ -16,22 +16,68 @@ _RESOLUTION = 1e-4
 
 
 @dataclasses.dataclass(frozen=True)
-class Clustering:
-    """The pseudo-labels of all images and the clusters they come from.
+class ClusteringOptions:
+    """How images are clustered by their features.
+
+    Attributes:
+        num_clusters: Number of clusters. Power iteration clustering finds its own number; this is
+            the largest that is let through.
+        method: "kmeans" or "pic".
+        pca_dim: Dimensions of the descriptors.
+        pca_images: Number of images to fit PCA on.
+        whiten: Whether PCA also whitens.
+        kmeans: How k-means is done.
+    """
+
+    num_clusters: int
+    method: str = "kmeans"
+    pca_dim: int = 256
+    pca_images: int = 32768
+    whiten: bool = True
+    kmeans: KMeansOptions = PUBLISHED
+
+
+@dataclasses.dataclass(frozen=True)
+class Clusters:
+    """The pseudo-labels of all images and where their clusters are.
 
     Attributes:
         assignments: Cluster of each image, int32 `(n,)` in [0, number of clusters).
         centroids: float32 `(number of clusters, dim)`.
-        sizes: Images in each cluster, int64 `(number of clusters,)`.
+    """
+
+    assignments: np.ndarray
+    centroids: np.ndarray
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """Images in each cluster, int64 `(number of clusters,)`."""
+        return np.bincount(self.assignments, minlength=len(self.centroids))
+
+    def renumbered(self, numbers: np.ndarray) -> "Clusters":
+        """The same clusters under other numbers.
+
+        Args:
+            numbers: New number of each cluster, a permutation, int32 `(number of clusters,)`.
+
+        >>> clusters = Clusters(np.array([0, 0, 1]), np.array([[5.0], [7.0]]))
+        >>> clusters.renumbered(np.array([1, 0])).assignments
+        array([1, 1, 0])
+        """
+        return Clusters(numbers[self.assignments], self.centroids[np.argsort(numbers)])
+
+
+@dataclasses.dataclass(frozen=True)
+class Clustering(Clusters):
+    """Clusters with what is known of how they were found.
+
+    Attributes:
         objectives: Mean squared distance to the centroids over the iterations, float64.
         empty_before: Clusters that k-means left empty.
         empty_after: Clusters that no split could fill.
         merged: Clusters that were merged into others because there were too many.
     """
 
-    assignments: np.ndarray
-    centroids: np.ndarray
-    sizes: np.ndarray
     objectives: np.ndarray
     empty_before: int
     empty_after: int
@@ -40,11 +86,8 @@ class Clustering:
 
 def assign_pseudo_labels(
     descriptors: np.ndarray,
-    num_clusters: int,
+    options: ClusteringOptions,
     *,
-    method: str = "kmeans",
-    options: KMeansOptions = PUBLISHED,
-    previous: np.ndarray | None = None,
     seed: int,
     turn: int,
     progress: bool = False,
@@ -53,11 +96,7 @@ def assign_pseudo_labels(
 
     Args:
         descriptors: float32 `(n, dim)`.
-        num_clusters: Number of clusters, at most n. Power iteration clustering finds its own
-            number; this is the largest that is let through.
-        method: "kmeans" or "pic".
-        options: How k-means is done.
-        previous: Clusters for k-means to start from, int32 `(n,)`, or None.
+        options: How, and into how many clusters, at most n.
         seed: The run's seed.
         turn: Number of the clustering within the run; it gets draws of its own.
         progress: Whether to show a progress bar.
@@ -68,16 +107,20 @@ def assign_pseudo_labels(
     Raises:
         InputError: If there are fewer images than clusters.
 
+    >>> descriptors = np.repeat(np.eye(3, dtype=np.float32), 4, axis=0)
+    >>> found = assign_pseudo_labels(descriptors, ClusteringOptions(3), seed=31, turn=0)
+    >>> found.sizes
+    array([4, 4, 4])
+
     Reference:
         Caron et al. 2018, sections 3.2 and 3.3.
     """
-    if method == "pic":
-        return _power_iteration(descriptors, num_clusters, progress)
+    if options.method == "pic":
+        return _power_iteration(descriptors, options.num_clusters, progress)
     found = kmeans(
         descriptors,
-        num_clusters,
-        options,
-        previous=previous,
+        options.num_clusters,
+        options.kmeans,
         seed=derive_seed(seed, "kmeans", turn),
         progress=progress,
     )
@@ -89,14 +132,13 @@ def assign_pseudo_labels(
         resolution=_RESOLUTION,
     )
     centroids = repaired.centroids
-    if options.spherical:
+    if options.kmeans.spherical:
         # The repair leaves means, which are shorter; nearest neighbours would prefer them.
         lengths = np.linalg.norm(centroids, axis=1, keepdims=True)
         centroids = centroids / np.where(lengths > 0, lengths, 1)
     return Clustering(
         assignments=repaired.assignments,
         centroids=centroids,
-        sizes=np.bincount(repaired.assignments, minlength=num_clusters),
         objectives=found.objectives,
         empty_before=repaired.empty_before,
         empty_after=repaired.empty_after,
@@ -114,7 +156,6 @@ def _power_iteration(descriptors: np.ndarray, max_clusters: int, progress: bool)
     return Clustering(
         assignments=assignments,
         centroids=means.astype(np.float32),
-        sizes=sizes,
         objectives=np.array([max(within, 0.0) / len(descriptors)]),
         empty_before=0,
         empty_after=0,

@@ -10,13 +10,11 @@ k-means would weigh both alike. Such directions are left out, so fewer dimension
 """
 
 import dataclasses
-import os
 
 import numpy as np
 import scipy.linalg
 
 from dc_keras.errors import DegenerateDataError
-from dc_keras.files import write_atomically
 
 # Features are float32 sums of thousands of products, good to about 1e-6 of their size. A direction
 # whose variance is below the square of that, relative to the features' mean square, is round-off.
@@ -102,22 +100,6 @@ class Whitening:
         features = self.mean + length * (descriptors / squared_scales) @ self.projection.T
         return features.astype(np.float32)
 
-    def save(self, path: str | os.PathLike) -> None:
-        """Writes an .npz file with the attributes' names."""
-        with write_atomically(path, "wb") as file:
-            np.savez(file, **dataclasses.asdict(self))
-
-    @classmethod
-    def load(cls, path: str | os.PathLike) -> "Whitening":
-        """Reads what `save` wrote."""
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return cls(
-                mean=arrays["mean"],
-                projection=arrays["projection"],
-                eigenvalues=arrays["eigenvalues"],
-                explained_variance=float(arrays["explained_variance"]),
-            )
-
 
 def fit_whitening(
     features: np.ndarray, dim: int, *, whiten: bool = True, copy: bool = True
@@ -138,6 +120,12 @@ def fit_whitening(
 
     Raises:
         DegenerateDataError: If all features are alike.
+
+    >>> features = np.random.default_rng(0).normal(size=(500, 3)) * [1.0, 5.0, 9.0] + 2.0
+    >>> whitening = fit_whitening(features.astype(np.float32), dim=2)
+    >>> descriptors = whitening.apply(features.astype(np.float32))
+    >>> descriptors.shape, bool(np.allclose(np.linalg.norm(descriptors, axis=1), 1))
+    ((500, 2), True)
 
     Reference:
         Caron et al. 2018, section 4 (PCA to 256, whitened, L2).

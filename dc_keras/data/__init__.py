@@ -1,7 +1,5 @@
-"""Images by index: where they come from, which are readable, and how they become pixels.
+"""Images by index: where they come from, how they become pixels, and in which batches they go.
 
-`sources` opens a data set (a folder, arrays, `tfrecords`, or `array_records` that `pack` wrote) and
-gives every image its stable index, `inspection` finds the files that cannot be decoded before
-training starts, `preprocessing` turns encoded bytes into the crops that clustering and training
-see, and `balanced` draws training images uniformly over the clusters.
+`sources` gives every image its stable index and reads it, `pixels` decodes, crops and augments, and
+`batches` puts images together: in order for features, drawn over the clusters for training.
 """

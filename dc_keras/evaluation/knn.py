@@ -44,6 +44,10 @@ def knn_accuracy(
     Raises:
         InputError: If features are not finite.
 
+    >>> train, test = np.float32([[1, 0], [0, 1]]), np.float32([[1, 0.1], [0.2, 1]])
+    >>> knn_accuracy(train, np.array([0, 1]), test, np.array([0, 1]), num_neighbors=1)
+    1.0
+
     Reference:
         Wu et al. 2018, "Unsupervised Feature Learning via Non-Parametric Instance Discrimination",
         section 3.4, with its temperature and the 20 neighbours usual since. Time: exact search,

@@ -16,7 +16,7 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from dc_keras.errors import InputError
-from dc_keras.runtime import numpy_rng
+from dc_keras.seeds import numpy_rng
 
 # Inverse strength of regularisation, as in sklearn, ascending: each fit starts from the one before.
 C_GRID = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)

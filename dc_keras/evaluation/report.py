@@ -191,8 +191,7 @@ class EvaluationReport:
             f"was chosen from {grid} on {VALIDATION_FRACTION:.0%} of the training images, never on "
             "the test images; then it was fitted to all training images.",
             "- conv5 is the last convolution after its ReLU, average-pooled to at most 9,216 "
-            "values; fc7 is the layer that is clustered, or the one to use where a projection is "
-            "clustered, before its ReLU.",
+            "values; fc7 is the layer that is clustered, before its ReLU.",
         ]
         if "pixels" in self.rows:
             lines.append(

@@ -3,6 +3,7 @@
 import keras
 
 from dc_keras.models.alexnet import build_alexnet
+from dc_keras.models.options import NetworkOptions
 from dc_keras.models.vgg import build_vgg16
 
 _BUILDERS = {"vgg16": build_vgg16, "alexnet": build_alexnet}
@@ -11,17 +12,18 @@ _BUILDERS = {"vgg16": build_vgg16, "alexnet": build_alexnet}
 LAST_CONV = {"vgg16": "relu5_3", "alexnet": "relu5"}
 
 
-def build_network(arch: str, image_size: int, num_clusters: int, **options) -> keras.Model:
-    """Builds a network by name.
+def build_network(options: NetworkOptions, num_clusters: int) -> keras.Model:
+    """Builds the network that the options ask for.
 
     Args:
-        arch: "vgg16" or "alexnet".
-        image_size: Side of the input in pixels.
+        options: Its architecture, size and kind.
         num_clusters: Outputs of the head.
-        **options: As for `build_vgg16` and `build_alexnet`.
 
     Returns:
         A functional model from uint8 images `(n, image_size, image_size, 3)` to float logits
         `(n, num_clusters)`, with layers `fc7` (the features) and `head`.
+
+    >>> build_network(NetworkOptions(image_size=32, width=1 / 64), num_clusters=10).output_shape
+    (None, 10)
     """
-    return _BUILDERS[arch](image_size, num_clusters, **options)
+    return _BUILDERS[options.arch](options, num_clusters)

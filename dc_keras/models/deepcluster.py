@@ -5,66 +5,13 @@ weight decay. The head is re-drawn whenever the clusters change, because cluster
 meaning from one clustering to the next.
 """
 
-import os
-
 import keras
 import numpy as np
 import tensorflow as tf
 
 from dc_keras.models.instance_contrast import instance_contrast
-from dc_keras.models.layers import BatchNormalization, Convolution, CosineHead, Dense
-from dc_keras.models.sobel import sobel_gradients, sobel_output_shape
-from dc_keras.runtime import numpy_rng
-
-
-@keras.saving.register_keras_serializable(package="dc_keras")
-class CoupledSGD(keras.optimizers.SGD):
-    """SGD whose weight decay is an L2 penalty: its gradient passes through the momentum.
-
-    `keras.optimizers.SGD(weight_decay=...)` shrinks the weights beside the momentum instead. The
-    published method, as PyTorch's SGD, adds `l2 * weight` to the gradient of every trained
-    variable, biases and batch norm included. The update is Keras's, in one operation where Keras
-    has six: each passes over all weights in memory, which is a tenth of a step of large networks.
-
-    Args:
-        learning_rate: Step size.
-        momentum: Momentum; 0 keeps no state.
-        l2: Factor of the weight in its gradient.
-    """
-
-    def __init__(
-        self, learning_rate=0.01, momentum=0.0, l2=0.0, name="coupled_sgd", **keyword_arguments
-    ):
-        super().__init__(
-            learning_rate=learning_rate, momentum=momentum, name=name, **keyword_arguments
-        )
-        self.l2 = l2
-
-    def update_step(self, gradient, variable, learning_rate):
-        # Here the gradient is already summed over replicas, so the decay is added once.
-        gradient = gradient + self.l2 * keras.ops.convert_to_tensor(variable)
-        rate = tf.cast(learning_rate, gradient.dtype)
-        if not self.momentum:
-            tf.raw_ops.ResourceApplyGradientDescent(
-                var=_handle(variable), alpha=rate, delta=gradient
-            )
-            return
-        tf.raw_ops.ResourceApplyKerasMomentum(
-            var=_handle(variable),
-            accum=_handle(self.momentums[self._get_variable_index(variable)]),
-            lr=rate,
-            grad=gradient,
-            momentum=self.momentum,
-            use_nesterov=self.nesterov,
-        )
-
-    def get_config(self):
-        return {**super().get_config(), "l2": self.l2}
-
-
-def _handle(variable) -> tf.Tensor:
-    """The resource that TensorFlow's operations update: of Keras's variable, or of a replica's."""
-    return (variable.value if isinstance(variable, keras.Variable) else variable).handle
+from dc_keras.models.layers import CosineHead
+from dc_keras.seeds import numpy_rng
 
 
 class DeepCluster(keras.Model):
@@ -72,7 +19,7 @@ class DeepCluster(keras.Model):
 
     Build it from a functional network, in the scope of the strategy that will train it:
 
-        network = build_vgg16(image_size, num_clusters)
+        network = build_network(NetworkOptions(image_size=224), num_clusters)
         model = DeepCluster(network.input, network.output)
         model.compile(CoupledSGD(0.05, 0.9, 1e-5), CoupledSGD(0.05, 0.0, 1e-5))
     """
@@ -100,7 +47,6 @@ class DeepCluster(keras.Model):
         self.optimizer.build(self.backbone_variables)
         self.head_optimizer.build(self.head.trainable_variables)
         self._instance_weight = instance_weight
-        self._cluster_weight = tf.Variable(1.0 - instance_weight, trainable=False)
         self._instance_temperature = instance_temperature
         self.loss_mean = keras.metrics.Mean("loss")
         self.accuracy_mean = keras.metrics.Mean("accuracy")
@@ -145,9 +91,9 @@ class DeepCluster(keras.Model):
             if weights is not None:
                 losses *= weights
             if self._instance_weight:
-                losses = self._cluster_weight * losses + self._instance_weight * (
-                    instance_contrast(features, labels, self._instance_temperature)
-                )
+                contrast = instance_contrast(features, labels, self._instance_temperature)
+                weight = self._instance_weight
+                losses = (1.0 - weight) * losses + weight * contrast
             loss = self.optimizer.scale_loss(tf.reduce_mean(losses) / replicas)
         gradients = tape.gradient(loss, backbone_variables + head_variables)
         split = len(backbone_variables)
@@ -164,11 +110,7 @@ class DeepCluster(keras.Model):
         self.accuracy_mean.update_state(tf.cast(predictions == labels, tf.float32))
         return self.get_metrics_result()
 
-    def learn_clusters(self, learn: bool) -> None:
-        """Whether the clusters count, beside `instance_contrast`, from the next step on."""
-        self._cluster_weight.assign(1.0 - self._instance_weight if learn else 0.0)
-
-    def redraw_head(self, seed: int, turn: int, keep: np.ndarray | None = None) -> None:
+    def redraw_head(self, seed: int, turn: int) -> None:
         """Gives the head new weights, bias 0, and its optimizer a fresh start.
 
         The weights follow the same normal distribution as the first ones.
@@ -176,17 +118,10 @@ class DeepCluster(keras.Model):
         Args:
             seed: The run's seed.
             turn: Number of the clustering that the head is for.
-            keep: Clusters whose rows stay as they are, bool `(num_clusters,)`; None for none.
         """
-        kernel = self.head.kernel
+        shape = self.head.kernel.shape
         stddev = self.head.kernel_initializer.stddev
-        drawn = numpy_rng(seed, "head", turn).normal(0.0, stddev, kernel.shape)
-        bias = np.zeros(kernel.shape[1])
-        if keep is not None:
-            drawn[:, keep] = kernel.numpy()[:, keep]
-            if self.head.use_bias:
-                bias[keep] = self.head.bias.numpy()[keep]
-        self._start_head(drawn, bias)
+        self._start_head(numpy_rng(seed, "head", turn).normal(0.0, stddev, shape))
 
     def start_head_from(self, centers: np.ndarray) -> None:
         """Makes the head tell clusters by their centres, and gives its optimizer a fresh start.
@@ -207,12 +142,12 @@ class DeepCluster(keras.Model):
             wanted = self.head.kernel_initializer.stddev * rows.shape[1] ** 0.5
             # Centres that are all alike have no direction to give.
             kernel = rows.T * (wanted / length if length > 0 else 1.0)
-        self._start_head(kernel, np.zeros(kernel.shape[1]))
+        self._start_head(kernel)
 
-    def _start_head(self, kernel: np.ndarray, bias: np.ndarray) -> None:
+    def _start_head(self, kernel: np.ndarray) -> None:
         self.head.kernel.assign(kernel.astype("float32"))
         if self.head.use_bias:
-            self.head.bias.assign(bias.astype("float32"))
+            self.head.bias.assign(np.zeros(kernel.shape[1], "float32"))
         # A loss scale goes on as well.
         optimizer = getattr(self.head_optimizer, "inner_optimizer", self.head_optimizer)
         # Its count of steps goes on, since the learning rate may follow it.
@@ -241,42 +176,6 @@ class DeepCluster(keras.Model):
         return [layer for layer in self.layers if getattr(layer, "seed_generator", None)]
 
 
-def clustered_layer(network: keras.Model) -> str:
-    """Name of the layer whose outputs are clustered: "projection" where there is one, or "fc7"."""
-    return "projection" if "projection" in (layer.name for layer in network.layers) else "fc7"
-
-
-def feature_model(network: keras.Model, *layers: str) -> keras.Model:
-    """The part of a network that ends in its features.
-
-    Args:
-        network: From images to logits.
-        *layers: Names of the layers whose outputs are wanted, such as "fc7": the features of the
-            method, before their ReLU.
-
-    Returns:
-        A model from the same images to that output, or to a list of them; it shares the network's
-        weights. Dropout is inactive when it is called with `training=False`.
-    """
-    outputs = [network.get_layer(layer).output for layer in layers]
-    return keras.Model(network.input, outputs[0] if len(outputs) == 1 else outputs)
-
-
-def load_network(path: str | os.PathLike) -> keras.Model:
-    """Loads a network that was saved as a .keras file, without executing code from it.
-
-    Args:
-        path: Such as RUN/model/network.keras.
-
-    Returns:
-        The network, from uint8 images to logits.
-    """
-    functions = {
-        "dc_keras>sobel_gradients": sobel_gradients,
-        "dc_keras>sobel_output_shape": sobel_output_shape,
-        "dc_keras>BatchNormalization": BatchNormalization,
-        "dc_keras>Convolution": Convolution,
-        "dc_keras>CosineHead": CosineHead,
-        "dc_keras>Dense": Dense,
-    }
-    return keras.saving.load_model(path, custom_objects=functions, compile=False, safe_mode=True)
+def plain_network(model: keras.Model) -> keras.Model:
+    """The network of a trainer, without its optimizers, sharing its weights."""
+    return keras.Model(model.input, model.output, name="network")

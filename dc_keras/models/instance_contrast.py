@@ -22,6 +22,10 @@ def instance_contrast(features: tf.Tensor, labels: tf.Tensor, temperature: float
     Returns:
         The loss of each row, float32 `(2 m,)`. Memory and time grow with the square of the batch.
 
+    >>> views = tf.constant([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
+    >>> bool(tf.reduce_max(instance_contrast(views, tf.constant([0, 0, 1, 1]), 0.1)) < 0.01)
+    True
+
     Reference:
         Chen et al. 2020, "A Simple Framework for Contrastive Learning of Visual Representations",
         equation 1; beside clusters as in Li et al. 2021, "Prototypical Contrastive Learning of

@@ -52,6 +52,11 @@ def sobel_gradients(pixels):
     Returns:
         Gradients, float `(n, h, w, 2)`: horizontal, vertical.
 
+    >>> edge = np.zeros((1, 3, 4, 3), "float32")
+    >>> edge[:, :, 2:] = 1  # dark to the left, bright to the right
+    >>> keras.ops.convert_to_numpy(sobel_gradients(edge))[0, 1, 1].tolist()
+    [-4.0, 0.0]
+
     Reference:
         Caron et al. 2018, section 4; weights of the published front-end.
     """

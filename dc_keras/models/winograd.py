@@ -37,7 +37,7 @@ _TO_OUTPUTS = np.array(
     [[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]]
 )
 # Below, changes to points and back take longer than multiplying saves: products of the numbers of
-# channels, and with them of the number of tiles. Measured, see docs/decisions.md.
+# channels, and with them of the number of tiles. Measured, see docs/data/operations.csv.
 _CHANNELS_FORWARD, _CHANNELS_BACK, _TILES = 2**16, 2**14, 2**23
 _SIDES = range(4, 57)
 

@@ -17,18 +17,13 @@ import pathlib
 import keras
 import tensorflow as tf
 
-from dc_keras.data.preprocessing import (
-    MAX_PIXELS,
-    NO_IMAGE,
-    center_crop_batch,
-    has_known_start,
-    preprocess_for_clustering,
-)
+from dc_keras.assembly import build_untrained
+from dc_keras.data.pixels.center_crop import center_crop_batch, preprocess_for_clustering
+from dc_keras.data.pixels.decoding import MAX_PIXELS, NO_IMAGE, has_known_start
 from dc_keras.errors import InputError
 from dc_keras.files import tensorflow_errors_as_os_errors, write_directory_atomically
-from dc_keras.models.deepcluster import feature_model
-from dc_keras.training.run_state import RunDirectory
-from dc_keras.training.train import build_trainer
+from dc_keras.models.feature_extractor import FEATURES, feature_model
+from dc_keras.runs.run_directory import RunDirectory
 
 EMPTY = "no bytes"
 DAMAGED = f"damaged, cut off, of an unusual kind, or of more than {MAX_PIXELS:,} pixels"
@@ -52,10 +47,10 @@ def export(run_dir: str, out: str) -> pathlib.Path:
     settings = dataclasses.replace(run.config(), precision="float32")
     if pathlib.Path(out).exists() and not pathlib.Path(out).is_dir():
         raise InputError(f"The output is a file. Received: --out={out}. Expected a folder.")
-    network = build_trainer(settings)
+    network = build_untrained(settings)
     run.load_weights(network)
     version = next_version(pathlib.Path(out))
-    archive = feature_archive(feature_model(network, "fc7"), settings.image_size)
+    archive = feature_archive(feature_model(network, FEATURES), settings.image_size)
     with write_directory_atomically(version) as folder, tensorflow_errors_as_os_errors():
         archive.write_out(str(folder), verbose=False)
     return version

@@ -13,7 +13,7 @@ import numpy as np
 from absl import logging
 
 from dc_keras.errors import DegenerateDataError
-from dc_keras.training.recluster import Recluster
+from dc_keras.training.turn import Turn
 
 # Even spread over all clusters is 1. Whatever real data were tried stayed above 0.8.
 ENTROPY_FLOOR = 0.5
@@ -26,7 +26,7 @@ RETRIEVAL_DROP = 0.5
 
 
 def signs_of_collapse(
-    reports: Sequence[dict[str, float]], max_cluster_fraction: float
+    reports: Sequence[Mapping[str, float]], max_cluster_fraction: float
 ) -> dict[str, str]:
     """Looks for collapse in the figures of the clusterings so far.
 
@@ -70,7 +70,7 @@ def signs_of_collapse(
         )
     first = next((r["views_retrieved"] for r in reports if "views_retrieved" in r), None)
     now = latest.get("views_retrieved")
-    if now is not None and now < RETRIEVAL_DROP * first:
+    if now is not None and first is not None and now < RETRIEVAL_DROP * first:
         signs["views"] = (
             f"The features lose the images: only {now:.0%} of them are found again by an augmented "
             f"view, after {first:.0%} with the untrained network. Use --mode=improved, or a lower "
@@ -116,11 +116,10 @@ def _diverged(what: str, place: str) -> str:
     )
 
 
-class CollapseGuard(keras.callbacks.Callback):
-    """Warns of collapse once for each cause, or ends the run. It must come after `Recluster`.
+class CollapseGuard:
+    """Warns of collapse once for each cause, or ends the run.
 
     Args:
-        recluster: Whose figures to look at.
         earlier: Figures of the clusterings that the run goes on from, by epoch from 0.
         max_cluster_fraction: See `signs_of_collapse`.
         stop: Whether to end the run instead of warning.
@@ -128,30 +127,32 @@ class CollapseGuard(keras.callbacks.Callback):
 
     def __init__(
         self,
-        recluster: Recluster,
-        earlier: Mapping[int, dict[str, float]],
+        earlier: Mapping[int, Mapping[str, float]],
         *,
         max_cluster_fraction: float,
         stop: bool,
     ):
-        super().__init__()
-        self._recluster = recluster
-        self._reports = dict(earlier)
+        self._figures = dict(earlier)
         self._max_cluster_fraction = max_cluster_fraction
         self._stop = stop
         self._warned: set[str] = set()
 
-    def on_epoch_begin(self, epoch, logs=None):
-        if not self._recluster.clustered:
+    def begin_turn(self, turn: Turn) -> None:
+        """Looks at the clustering that an epoch begins with.
+
+        Raises:
+            DegenerateDataError: If it shows signs of collapse and the run is to end then.
+        """
+        if not turn.clustered:
             return
-        self._reports[epoch] = self._recluster.report
-        reports = [self._reports[turn] for turn in sorted(self._reports)]
-        signs = signs_of_collapse(reports, self._max_cluster_fraction)
+        self._figures[turn.epoch] = turn.figures
+        in_order = [self._figures[epoch] for epoch in sorted(self._figures)]
+        signs = signs_of_collapse(in_order, self._max_cluster_fraction)
         if signs and self._stop:
             raise DegenerateDataError(
-                f"Stopped at the beginning of epoch {epoch + 1}, as --on_collapse=stop says: "
+                f"Stopped at the beginning of epoch {turn.epoch + 1}, as --on_collapse=stop says: "
                 f"{' '.join(signs.values())} The same command with --on_collapse=warn goes on."
             )
         for cause in signs.keys() - self._warned:
             self._warned.add(cause)
-            logging.warning("Epoch %d: %s", epoch + 1, signs[cause])
+            logging.warning("Epoch %d: %s", turn.epoch + 1, signs[cause])

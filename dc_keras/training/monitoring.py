@@ -11,16 +11,15 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from dc_keras.clustering.pseudo_labels import Clustering
-from dc_keras.data.ordered import ordered_batches
-from dc_keras.data.sources import ImageSource
-from dc_keras.data.stand_ins import SourceWithStandIns
+from dc_keras.data.batches.ordered import ordered_batches
+from dc_keras.data.sources.image_source import ImageSource
+from dc_keras.data.sources.stand_ins import SourceWithStandIns
 from dc_keras.files import explain_write_errors, tensorflow_errors_as_os_errors
-from dc_keras.runtime import numpy_rng
-from dc_keras.training.recluster import Recluster
-from dc_keras.training.run_state import RunDirectory
+from dc_keras.runs.run_directory import RunDirectory
+from dc_keras.seeds import numpy_rng
+from dc_keras.training.turn import Turn
 
-# Mosaics show this many clusters, from the largest to the smallest, with this many images each.
+# Mosaics show this many clusters with this many images each.
 _MOSAIC_CLUSTERS, _MOSAIC_IMAGES = 8, 10
 _THUMBNAIL = 64
 # Pictures are written at most about this often in a run, so that event files stay small.
@@ -28,11 +27,10 @@ _PICTURES_PER_RUN = 20
 
 
 class Monitor(keras.callbacks.Callback):
-    """Writes figures and pictures of each epoch. It must come after `Recluster`.
+    """Writes figures and pictures of each epoch.
 
     Args:
         run: Where to write.
-        recluster: Whose figures to report.
         source: The images, for mosaics.
         batches: The training pipeline, for a look at augmented images.
         image_size: Side of the network's input in pixels.
@@ -44,10 +42,9 @@ class Monitor(keras.callbacks.Callback):
     def __init__(
         self,
         run: RunDirectory,
-        recluster: Recluster,
-        *,
         source: SourceWithStandIns,
         batches: tf.data.Dataset,
+        *,
         image_size: int,
         epochs: int,
         batch_size: int,
@@ -55,7 +52,6 @@ class Monitor(keras.callbacks.Callback):
     ):
         super().__init__()
         self._run = run
-        self._recluster = recluster
         self._source = source
         self._batches = batches
         self._image_size = image_size
@@ -64,24 +60,23 @@ class Monitor(keras.callbacks.Callback):
         self._seed = seed
         with explain_write_errors(run.tensorboard), tensorflow_errors_as_os_errors():
             self._writer = tf.summary.create_file_writer(str(run.tensorboard))
+        self._turn: Turn
         self._pictured: int | None = None
         self._started = 0.0
 
-    def on_epoch_begin(self, epoch, logs=None):
-        if self._recluster.taken_up:
-            pass  # It was told when the epoch began.
-        elif self._recluster.clustered:
-            print(describe(epoch + 1, self._recluster), flush=True)
-        elif "estimated_churn" in self._recluster.report:
-            churn = self._recluster.report["estimated_churn"]
-            print(f"Clustering {epoch + 1}: left out, {churn:.1%} of the images moved", flush=True)
-        if epoch % max(1, self._epochs // _PICTURES_PER_RUN) == 0 and epoch != self._pictured:
-            self._write_pictures(epoch + 1)
-            self._pictured = epoch
+    def begin_turn(self, turn: Turn) -> None:
+        """Tells what an epoch begins with, and starts to measure its time."""
+        self._turn = turn
+        if turn.clustered and not turn.taken_up:
+            print(describe(turn), flush=True)
+        every = max(1, self._epochs // _PICTURES_PER_RUN)
+        if turn.epoch % every == 0 and turn.epoch != self._pictured:
+            self._write_pictures(turn)
+            self._pictured = turn.epoch
         self._started = time.monotonic()
 
     def on_epoch_end(self, epoch, logs=None):
-        seconds = time.monotonic() - self._started
+        seconds, turn = time.monotonic() - self._started, self._turn
         record = {
             "epoch": epoch + 1,
             "loss": float(logs["loss"]),
@@ -89,20 +84,20 @@ class Monitor(keras.callbacks.Callback):
             "learning_rate": float(self.model.optimizer.learning_rate.numpy()),
             "images_per_second": self.params["steps"] * self._batch_size / seconds,
             "seconds": {"train": seconds},
-            "cluster": self._recluster.report,
+            "cluster": dict(turn.figures),
         }
         if self._source.gone:
             record["images_gone"] = len(self._source.gone)
-        if self._recluster.clustered:
-            record["seconds"] = {**self._recluster.latest.seconds, **record["seconds"]}
+        if turn.clustered:
+            record["seconds"] = {**turn.seconds, **record["seconds"]}
         self._run.append_metrics(record)
-        self._write_scalars(record)
+        self._write_scalars(record, turn)
 
     def close(self) -> None:
         """Finishes the event file."""
         self._writer.close()
 
-    def _write_scalars(self, record: dict) -> None:
+    def _write_scalars(self, record: dict, turn: Turn) -> None:
         names = {
             "loss": "train/loss",
             "accuracy": "train/accuracy_on_pseudo_labels",
@@ -117,11 +112,12 @@ class Monitor(keras.callbacks.Callback):
             for group in ("cluster", "seconds"):
                 for name, value in record[group].items():
                     tf.summary.scalar(f"{group}/{name}", value)
-            if self._recluster.clustered:
-                tf.summary.histogram("cluster/sizes", self._recluster.latest.clustering.sizes)
+            if turn.clustered:
+                tf.summary.histogram("cluster/sizes", turn.clusters.sizes)
         self._writer.flush()
 
-    def _write_pictures(self, epoch: int) -> None:
+    def _write_pictures(self, turn: Turn) -> None:
+        epoch = turn.epoch + 1
         images, *_ = next(iter(self._batches))
         with self._writer.as_default(step=epoch):
             tf.summary.image("augmented batch", tile(images.numpy()[:40], 10)[None])
@@ -130,22 +126,22 @@ class Monitor(keras.callbacks.Callback):
                     self.model.get_layer("normalize")(images[:40])
                 )
                 tf.summary.image("sobel", tile(gradients_as_pictures(gradients.numpy()), 10)[None])
-            if self._recluster.clustered:
+            if turn.clustered:
                 mosaic = cluster_mosaic(
                     self._source,
-                    self._recluster.latest.clustering,
+                    turn.shown_assignments,
                     image_size=self._image_size,
                     rng=numpy_rng(self._seed, "mosaic", epoch),
                 )
-                tf.summary.image("clusters, from the largest to the smallest", mosaic[None])
+                tf.summary.image("clusters, the same ones through time", mosaic[None])
         self._writer.flush()
 
 
-def describe(epoch: int, recluster: Recluster) -> str:
-    """One line for the terminal about the latest clustering."""
-    figures, seconds = recluster.report, recluster.latest.seconds
+def describe(turn: Turn) -> str:
+    """One line for the terminal about the clustering that an epoch begins with."""
+    figures, seconds = turn.figures, turn.seconds
     parts = [
-        f"{len(recluster.latest.clustering.sizes)} clusters of {figures['smallest']} to "
+        f"{figures['clusters']} clusters of {figures['smallest']} to "
         f"{figures['largest']} images (largest {figures['largest_fraction']:.1%})"
     ]
     if figures["empty_before_repair"]:
@@ -155,12 +151,12 @@ def describe(epoch: int, recluster: Recluster) -> str:
     if "nmi_previous" in figures:
         parts.append(f"NMI with the last {figures['nmi_previous']:.3f}")
     if "views_retrieved" in figures:
-        parts.append(f"{figures['views_retrieved']:.0%} of augmented views known again")
+        parts.append(f"{figures['views_retrieved']:.0%} of augmented views retrieved")
     parts.append(f"features of effective rank {figures['effective_rank']:.1f}")
     if "nmi_labels" in figures:
         parts.append(f"NMI with the labels {figures['nmi_labels']:.3f}")
     parts.append(", ".join(f"{name} {value:.1f} s" for name, value in seconds.items()))
-    return f"Clustering {epoch}: " + "; ".join(parts)
+    return f"Clustering {turn.epoch + 1}: " + "; ".join(parts)
 
 
 def tile(images: np.ndarray, columns: int) -> np.ndarray:
@@ -185,25 +181,25 @@ def gradients_as_pictures(gradients: np.ndarray) -> np.ndarray:
 
 
 def cluster_mosaic(
-    source: ImageSource, clustering: Clustering, *, image_size: int, rng: np.random.Generator
+    source: ImageSource, assignments: np.ndarray, *, image_size: int, rng: np.random.Generator
 ) -> np.ndarray:
     """A picture with some clusters as rows of random members.
 
     Args:
         source: The images.
-        clustering: Their clusters.
+        assignments: Cluster of each image by the number it is shown under, integers `(n,)`.
         image_size: Side of the centre crops in pixels, before they are shrunk.
         rng: Draws the members.
 
     Returns:
-        uint8 `(height, width, 3)`: rows from the largest to the smallest cluster, evenly chosen.
+        uint8 `(height, width, 3)`: rows in the order of the clusters' numbers, evenly chosen, so
+        that mosaics of later turns show what became of the same clusters.
     """
-    by_size = np.argsort(-clustering.sizes, kind="stable")
-    by_size = by_size[clustering.sizes[by_size] > 0]
-    picks = np.linspace(0, len(by_size) - 1, min(_MOSAIC_CLUSTERS, len(by_size))).astype(int)
+    numbers = np.unique(assignments)
+    picks = np.linspace(0, len(numbers) - 1, min(_MOSAIC_CLUSTERS, len(numbers))).astype(int)
     rows = [
-        rng.permutation(np.flatnonzero(clustering.assignments == cluster))[:_MOSAIC_IMAGES]
-        for cluster in by_size[picks]
+        rng.permutation(np.flatnonzero(assignments == number))[:_MOSAIC_IMAGES]
+        for number in numbers[picks]
     ]
     shown = np.concatenate(rows)
     crops = ordered_batches(source, shown, image_size=image_size, batch_size=len(shown))

@@ -171,13 +171,23 @@ def test_limiting_the_number_of_clusters():
     # The largest three are 0, 1 and 4, at 0, 10 and 7. The others are at 11 and 4.
     limited, merged = limit_clusters(points, assignments, 3)
     assert limited.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2] and merged == 2
-    same, merged = limit_clusters(points, assignments, 5)
+
+
+def test_few_enough_clusters_stay_as_they_are():
+    assignments = np.array([0, 1, 1], "int32")
+    same, merged = limit_clusters(np.zeros((3, 1), "float32"), assignments, 2)
     assert same is assignments and merged == 0
 
 
-def test_copies_of_one_image_and_a_few_images():
+def test_copies_of_one_image_are_clustered():
     copies = np.tile(unit(np.ones((1, 4))), (30, 1))
     assert len(power_iteration_clustering(copies)) == 30
+
+
+def test_two_images_are_clustered():
     assert power_iteration_clustering(unit(np.array([[1.0, 0], [0, 1]]))).shape == (2,)
+
+
+def test_a_single_image_has_no_neighbours():
     with pytest.raises(InputError, match="Received: 1 image. Expected at least 2"):
         power_iteration_clustering(unit(np.ones((1, 4))))

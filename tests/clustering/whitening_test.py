@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dc_keras.clustering import whitening as module
-from dc_keras.clustering.whitening import Whitening, fit_whitening
+from dc_keras.clustering.whitening import fit_whitening
 from dc_keras.errors import DegenerateDataError
 
 
@@ -148,24 +148,28 @@ def test_without_whitening_distances_are_those_of_the_features(rng):
     np.testing.assert_allclose(gram(projection.apply(features)), gram(expected), atol=1e-4)
 
 
-@pytest.mark.parametrize("whiten", [True, False])
-def test_features_at_descriptors(rng, whiten):
-    """The way back and forth is that of the descriptors, and of features of usual length."""
+@pytest.fixture(params=[True, False], ids=["whitened", "PCA alone"])
+def fitted(request, rng):
+    """Features, and a projection of half of their dimensions."""
     features = (decaying(rng, 200, 12) + 5).astype("float32")
-    whitening = fit_whitening(features, 6, whiten=whiten)
+    return features, fit_whitening(features, 6, whiten=request.param)
+
+
+def test_features_at_descriptors_have_those_descriptors(fitted):
+    features, whitening = fitted
     descriptors = whitening.apply(features)
     back = whitening.features_at(descriptors)
     np.testing.assert_allclose(whitening.apply(back), descriptors, atol=1e-4)
+
+
+def test_features_at_no_descriptor_are_the_mean(fitted):
+    _, whitening = fitted
     np.testing.assert_allclose(whitening.features_at(np.zeros((1, 6)))[0], whitening.mean)
+
+
+def test_features_at_descriptors_are_of_usual_length(fitted):
+    features, whitening = fitted
+    back = whitening.features_at(whitening.apply(features))
     lengths = np.linalg.norm((back - whitening.mean) @ whitening.projection, axis=1)
     projected = np.linalg.norm((features - whitening.mean) @ whitening.projection, axis=1)
     np.testing.assert_allclose(lengths, (projected**2).mean() ** 0.5, rtol=1e-3)
-
-
-def test_saving(tmp_path, rng):
-    features = decaying(rng, 50, 10)
-    whitening = fit_whitening(features, 4)
-    whitening.save(tmp_path / "w.npz")
-    loaded = Whitening.load(tmp_path / "w.npz")
-    np.testing.assert_array_equal(loaded.apply(features), whitening.apply(features))
-    assert loaded.explained_variance == whitening.explained_variance

@@ -15,9 +15,12 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from dc_keras.data import inspection, preprocessing
-from dc_keras.data.sources import FolderSource
-from dc_keras.models.deepcluster import feature_model
+from dc_keras.data.pixels.augmentation import Augmentation, augment
+from dc_keras.data.pixels.center_crop import preprocess_for_clustering
+from dc_keras.data.sources import inspection
+from dc_keras.data.sources.folder import FolderSource
+from dc_keras.models.feature_extractor import FEATURES, feature_model
+from dc_keras.models.options import NetworkOptions
 from dc_keras.models.vgg import build_vgg16
 from dc_keras.serving.saved_model import feature_archive
 
@@ -100,8 +103,8 @@ def main(folder: pathlib.Path, count: int) -> None:
     (folder / "images").mkdir()
     for name, data in zip(names, files, strict=True):
         (folder / "images" / name).write_bytes(data)
-    network = build_vgg16(SIZE, 4, width=1 / 16)
-    feature_archive(feature_model(network, "fc7"), SIZE).write_out(
+    network = build_vgg16(NetworkOptions(SIZE, width=1 / 16), 4)
+    feature_archive(feature_model(network, FEATURES), SIZE).write_out(
         str(folder / "model"), verbose=False
     )
     serve = tf.saved_model.load(str(folder / "model")).signatures["serving_default"]
@@ -112,9 +115,9 @@ def main(folder: pathlib.Path, count: int) -> None:
     source = FolderSource(str(folder / "images"), names)
     unreadable = inspection.find_unreadable(source, progress=False)
     listed = ~np.isin(np.arange(count), list(unreadable))
-    clustered = readable_by(lambda data: preprocessing.preprocess_for_clustering(data, SIZE), files)
+    clustered = readable_by(lambda data: preprocess_for_clustering(data, SIZE), files)
     trained = readable_by(
-        lambda data: preprocessing.augment(data, tf.constant([1, 2]), image_size=SIZE), files
+        lambda data: augment(data, tf.constant([1, 2]), Augmentation(SIZE)), files
     )
     served = []
     for start in range(0, count, 50):

@@ -1,6 +1,5 @@
 """Files that mean harm, or that chance made so: bombs, random damage, names, paths, archives."""
 
-import io
 import json
 import os
 import pathlib
@@ -16,12 +15,16 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from dc_keras.data import inspection, preprocessing
-from dc_keras.data.sources import open_source, positions_of, read_manifest, write_manifest
+from dc_keras.data.pixels.augmentation import Augmentation, augment
+from dc_keras.data.pixels.center_crop import preprocess_for_clustering
+from dc_keras.data.pixels.decoding import PNG, TOO_LARGE, decode
+from dc_keras.data.sources import inspection
+from dc_keras.data.sources.manifest import positions_of, read_manifest, write_manifest
+from dc_keras.data.sources.open import open_source
 from dc_keras.errors import InputError
 from dc_keras.serving.saved_model import DAMAGED, read_if_possible
-
-REPOSITORY = pathlib.Path(__file__).parent.parent.parent
+from encoded_images import RGB, encode, exif_turned
+from repository import REPOSITORY
 
 
 def chunk(kind, data):
@@ -34,15 +37,11 @@ def png(width, height):
     row = bytes(1 + (width + 7) // 8)
     data = b"".join(packer.compress(row) for _ in range(height)) + packer.flush()
     header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
-    return preprocessing.PNG + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+    return PNG + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
 
 
 def encoded(image_format, **options):
-    file = io.BytesIO()
-    Image.fromarray(np.arange(16 * 16 * 3, dtype=np.uint8).reshape(16, 16, 3)).save(
-        file, image_format, **options
-    )
-    return file.getvalue()
+    return encode(Image.fromarray(RGB[:16, :16]), image_format, **options)
 
 
 def with_bytes(data, position, patch):
@@ -74,7 +73,7 @@ BOMBS = {
     "png": lambda: png(30_000, 20_000),
     "jpeg": jpeg,
     "progressive jpeg": lambda: jpeg(progressive=True),
-    "turned jpeg": lambda: jpeg(exif=turned()),
+    "turned jpeg": lambda: jpeg(exif=exif_turned(6)),
     "gif screen": lambda: gif(False),
     "gif frame": lambda: gif(True),
     "bmp": bmp,
@@ -83,49 +82,52 @@ BOMBS = {
     ),
     "lossless webp": lambda: with_bytes(encoded("WEBP", lossless=True), 21, b"\xff\xff\xff\x0f"),
     "extended webp": lambda: with_bytes(
-        encoded("WEBP", quality=80, exif=turned()), 24, b"\xff\x7f\x00\xff\x7f\x00"
+        encoded("WEBP", quality=80, exif=exif_turned(6)), 24, b"\xff\x7f\x00\xff\x7f\x00"
     ),
 }
 
 
-def turned():
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    return exif.tobytes()
+@pytest.fixture(scope="module", params=BOMBS)
+def bomb(request):
+    """A small file that declares huge sizes."""
+    content = BOMBS[request.param]()
+    assert len(content) < 200_000
+    return content
 
 
-@pytest.mark.parametrize("name", BOMBS)
-def test_a_small_file_that_declares_huge_sizes_is_refused_before_decoding(tmp_path, name):
-    bomb = BOMBS[name]()
-    assert len(bomb) < 200_000
+def test_a_bomb_is_refused_before_decoding(bomb):
     read = [
-        preprocessing.decode,
-        lambda data: preprocessing.preprocess_for_clustering(data, 32),
-        lambda data: preprocessing.augment(data, tf.constant([1, 2]), image_size=32),
+        decode,
+        lambda data: preprocess_for_clustering(data, 32),
+        lambda data: augment(data, tf.constant([1, 2]), Augmentation(image_size=32)),
     ]
     for function in read:
         with pytest.raises(tf.errors.InvalidArgumentError, match="declares more than 178,956,970"):
             function(tf.constant(bomb))
+
+
+def test_a_served_bomb_is_answered(bomb):
     image, status = read_if_possible(tf.constant(bomb), 32)
     assert status.numpy().decode() == DAMAGED and not image.numpy().any()
+
+
+def test_a_bomb_among_the_images_is_found_and_told(tmp_path, bomb):
     (tmp_path / "bomb.jpg").write_bytes(bomb)
     (tmp_path / "good.png").write_bytes(encoded("PNG"))
     source = open_source(str(tmp_path))
     found = inspection.find_unreadable(source, progress=False)
-    assert {source.names[i]: why for i, why in found.items()} == {
-        "bomb.jpg": preprocessing.TOO_LARGE
-    }
+    assert {source.names[i]: why for i, why in found.items()} == {"bomb.jpg": TOO_LARGE}
 
 
 def test_large_images_within_the_limit_are_read():
-    image = preprocessing.decode(tf.constant(png(13_000, 13_000)))
+    image = decode(tf.constant(png(13_000, 13_000)))
     assert image.shape == (13_000, 13_000, 3)
 
 
 _ANIMATION = """
 import resource, sys
 import tensorflow as tf
-from dc_keras.data.preprocessing import decode
+from dc_keras.data.pixels.decoding import decode
 decode(tf.io.read_file(sys.argv[1]))
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 image = decode(tf.io.read_file(sys.argv[2]))

@@ -15,7 +15,7 @@ import tempfile
 import time
 import traceback
 
-from dc_keras.runtime import load_libraries_quietly
+from dc_keras.process import load_libraries_quietly
 from faults import clocks, damage, disks, images, kills, processes, runs, signals
 from faults.runs import goes_on
 

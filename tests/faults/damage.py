@@ -5,7 +5,7 @@ import signal
 
 import numpy as np
 
-from dc_keras.training.run_state import RunDirectory
+from dc_keras.runs.run_directory import RunDirectory
 from faults.kills import evaluation, export, finished_run
 from faults.runs import Case, Undisturbed, once
 

@@ -88,7 +88,7 @@ def kill_evaluation(case: Case) -> None:
 
 def export(run_dir, out) -> Program:
     """Starts the export."""
-    return Program("-m", "dc_keras.serving.export", f"--run_dir={run_dir}", f"--out={out}")
+    return Program("-m", "dc_keras", "export", f"--run_dir={run_dir}", f"--out={out}")
 
 
 def served_features(version) -> np.ndarray:

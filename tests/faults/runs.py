@@ -18,24 +18,22 @@ import time
 from collections.abc import Callable, Iterator
 
 import numpy as np
-from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
 
 import textures
-from dc_keras.training.run_state import RunDirectory
+from dc_keras.runs.run_directory import RunDirectory
+from events import told_tags
+from repository import REPOSITORY
+from tiny import FLAGS
 
-REPOSITORY = pathlib.Path(__file__).parent.parent.parent
-# Of 200 images; k-means is repeated, so that it takes long enough to be hit.
-SMALL = (
-    "--image_size=32 --width=0.0625 --num_clusters=6 --pca_dim=16 --epochs=2 --batch_size=8 "
-    "--crop_min_area=0.5 --deterministic --checkpoint_every_steps=5 --kmeans_nredo=10"
-).split()
+# K-means in two levels takes longer, so that it is hit.
+TWO_LEVELS = "--kmeans_two_level_from=4"
+# Of 200 images.
+SMALL = [*FLAGS, "--batch_size=8", "--deterministic", "--checkpoint_every_steps=5", TWO_LEVELS]
 IMPROVED = [*SMALL, "--mode=improved"]
 # Dropout, PCA with whitening and a head that is drawn anew for each clustering.
-PAPER = [*SMALL, "--mode=paper", "--fc_init=scaled"]
+PAPER = [*SMALL, "--mode=paper"]
 # As large as the quickstart, whose checkpoints are those of its epochs.
-QUICKSTART = (
-    "--flagfile=configs/quickstart.cfg --epochs=2 --deterministic --kmeans_nredo=10"
-).split()
+QUICKSTART = ["--preset=quickstart", "--epochs=2", "--deterministic", TWO_LEVELS]
 # Of one process on a machine that is busy with others.
 LIMIT_SECONDS = 900
 # What a program prints as it enters a stage. Progress bars are shown on a terminal alone.
@@ -335,13 +333,7 @@ def result(run_dir) -> dict[str, np.ndarray]:
     for record in run.read_metrics():
         kept = {n: v for n, v in record.items() if n not in ("seconds", "images_per_second")}
         found[f"epoch {record['epoch']}"] = np.array(json.dumps(kept, sort_keys=True))
-    told = [
-        (event.step, value.tag)
-        for path in run.tensorboard.iterdir()
-        for event in LegacyEventFileLoader(str(path)).Load()
-        for value in event.summary.value
-    ]
-    found["tensorboard"] = np.array(sorted(told))
+    found["tensorboard"] = np.array(told_tags(run.tensorboard))
     found["clusters.csv"] = np.array((run.model / "clusters.csv").read_text())
     return found
 

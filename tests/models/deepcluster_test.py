@@ -1,44 +1,43 @@
-"""The training step: optimizers, head, distribution."""
+"""The training step, the head that starts anew, and what depends on the epoch alone."""
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from dc_keras.models.deepcluster import (
-    CoupledSGD,
-    DeepCluster,
-    clustered_layer,
-    feature_model,
-)
+from dc_keras.machine import make_strategy, precision_of_layers
+from dc_keras.models.coupled_sgd import CoupledSGD
+from dc_keras.models.deepcluster import DeepCluster, plain_network
 from dc_keras.models.instance_contrast import instance_contrast
+from dc_keras.models.options import NetworkOptions
 from dc_keras.models.vgg import build_vgg16
-from dc_keras.runtime import make_strategy, precision_of_layers
 
 SIZE, CLUSTERS = 32, 5
 
 
-def build(
-    momentum=0.9,
-    dropout=0.0,
-    learning_rate=0.05,
-    l2=1e-3,
-    batch_norm=True,
-    precision="float32",
-    **options,
-):
+def tiny_network(**options):
+    options = {"dropout": 0.0, "scaled_fc_init": True} | options
+    return build_vgg16(NetworkOptions(image_size=SIZE, width=0.0625, **options), CLUSTERS)
+
+
+def build(learning_rate=0.05, l2=1e-3, batch_norm=True, precision="float32", **options):
+    """A compiled trainer; options are of the network."""
     with precision_of_layers(precision):
-        network = build_vgg16(
-            SIZE, CLUSTERS, width=0.0625, dropout=dropout, scaled_fc_init=True, **options
-        )
+        network = tiny_network(**options)
         model = DeepCluster(network.input, network.output)
     for layer in model.layers:
         if not batch_norm and layer.name.startswith("bn"):
             layer.trainable = False  # frozen: uses its running statistics
     model.compile(
-        CoupledSGD(learning_rate, momentum, l2), CoupledSGD(learning_rate, 0.0, l2, name="head_sgd")
+        CoupledSGD(learning_rate, 0.9, l2), CoupledSGD(learning_rate, 0.0, l2, name="head_sgd")
     )
     return model
+
+
+def learn(model, batches):
+    """Two steps, without a graph, which takes longer to trace."""
+    for step in range(2):
+        model.train_step(tuple(tf.constant(array[step]) for array in batches))
 
 
 @pytest.fixture
@@ -46,57 +45,6 @@ def batches(rng):
     images = rng.integers(0, 256, (4, 8, SIZE, SIZE, 3), dtype="uint8")
     labels = rng.integers(0, CLUSTERS, (4, 8)).astype("int32")
     return images, labels
-
-
-def test_coupled_sgd_is_pytorchs_rule(rng):
-    weights = rng.normal(size=6).astype("float32")
-    gradients = rng.normal(size=(4, 6)).astype("float32")
-    variable = keras.Variable(weights)
-    optimizer = CoupledSGD(0.1, 0.9, 0.01)
-    expected, velocity = weights.astype("float64"), 0.0
-    for gradient in gradients:
-        optimizer.apply([tf.constant(gradient)], [variable])
-        # torch.optim.SGD: d = g + wd * w; buf = mu * buf + d; w = w - lr * buf.
-        velocity = 0.9 * velocity + gradient + 0.01 * expected
-        expected = expected - 0.1 * velocity
-    # float32 rounding over four steps on values of size 1.
-    np.testing.assert_allclose(np.asarray(variable), expected, atol=1e-6)
-
-
-@pytest.mark.parametrize(("momentum", "nesterov"), [(0.0, False), (0.9, False), (0.9, True)])
-def test_without_decay_it_is_kerass_rule(rng, momentum, nesterov):
-    """Also where the learning rate changes, which PyTorch's momentum would not remember."""
-    weights = rng.normal(size=6).astype("float32")
-    found = []
-    for optimizer_class in (CoupledSGD, keras.optimizers.SGD):
-        optimizer = optimizer_class(0.1, momentum, nesterov=nesterov)
-        variable = keras.Variable(weights)
-        for step, gradient in enumerate(np.random.default_rng(1).normal(size=(4, 6))):
-            optimizer.learning_rate = 0.1 / (1 + step)
-            optimizer.apply([tf.constant(gradient, tf.float32)], [variable])
-        found.append([np.asarray(one) for one in (variable, *optimizer.variables)])
-    for ours, kerass in zip(*found, strict=True):
-        # float32 rounding over four steps on values of size 1.
-        np.testing.assert_allclose(ours, kerass, atol=1e-6)
-
-
-def test_weight_decay_is_not_keras_decoupled_one():
-    coupled, decoupled = keras.Variable([1.0]), keras.Variable([1.0])
-    zero = tf.constant([0.0])
-    first = CoupledSGD(0.1, 0.9, 0.5)
-    second = keras.optimizers.SGD(0.1, 0.9, weight_decay=0.5)
-    for _ in range(2):
-        first.apply([zero], [coupled])
-        second.apply([zero], [decoupled])
-    # Coupled: w1 = 1 - .05 = .95; v = .9 * -.05 - .1 * .5 * .95 = -.0925; w2 = .8575.
-    assert float(coupled.numpy()[0]) == pytest.approx(0.8575, abs=1e-6)
-    # Decoupled: each step multiplies by 1 - .05.
-    assert float(decoupled.numpy()[0]) == pytest.approx(0.9025, abs=1e-6)
-
-
-def test_optimizers_survive_saving():
-    config = CoupledSGD(0.1, 0.9, 0.01).get_config()
-    assert CoupledSGD.from_config(config).l2 == 0.01
 
 
 def test_a_step_against_one_written_out(batches):
@@ -122,15 +70,19 @@ def test_a_step_against_one_written_out(batches):
         np.testing.assert_allclose(got, want, atol=1e-5, err_msg=got.path)
 
 
-def test_every_weight_learns_but_the_front_end(batches):
-    images, labels = batches
+def test_every_weight_learns(batches):
     model = build(dropout=0.5)
     before = [v.numpy() for v in model.trainable_variables]
-    model.fit(tf.data.Dataset.from_tensor_slices((images, labels)), shuffle=False, verbose=0)
+    model.fit(tf.data.Dataset.from_tensor_slices(batches), shuffle=False, verbose=0)
     for old, new in zip(before, model.trainable_variables, strict=True):
         assert not np.array_equal(old, new), new.path
+
+
+def test_the_front_end_has_nothing_to_learn():
+    model = build()
     names = {v.path.split("/")[0] for v in model.trainable_variables}
     assert not names & {"sobel", "normalize"}
+    # Kernel, bias, gamma and beta of 13 convolutions; kernel and bias of three dense layers.
     assert len(model.trainable_variables) == 13 * 4 + 3 * 2
 
 
@@ -180,11 +132,10 @@ def changes(precision, batches, before=lambda model: None, **options):
 @pytest.mark.parametrize(
     ("precision", "cosine"), [("mixed_bfloat16", 0.6), ("mixed_float16", 0.95)]
 )
-def test_a_step_in_mixed_precision(batches, precision, cosine, options):
-    """Nearly the step of float32.
+def test_a_step_in_mixed_precision_is_nearly_that_of_float32(batches, precision, cosine, options):
+    """Types have 8 and 11 significant bits over 13 layers.
 
-    Types have 8 and 11 significant bits over 13 layers, and where they decide otherwise whether a
-    ReLU passes its value, whole gradients differ.
+    Where they decide otherwise whether a ReLU passes its value, whole gradients differ.
     """
 
     def scale(model):
@@ -192,18 +143,22 @@ def test_a_step_in_mixed_precision(batches, precision, cosine, options):
             model.optimizer.dynamic_scale.assign(2.0**7)
 
     _, wanted_loss, *wanted = changes("float32", batches, **options)
-    model, loss, *got = changes(precision, batches, scale, **options)
-    assert {layer.compute_dtype for layer in model.layers} == {precision[6:], "float32"}
-    assert {weight.dtype for weight in model.trainable_variables} == {"float32"}
-    assert model.get_layer("conv1_1").compute_dtype == precision[6:]
-    assert model.get_layer("sobel").compute_dtype == "float32"
-    assert model(batches[0][0], training=False).dtype == tf.float32
+    _, loss, *got = changes(precision, batches, scale, **options)
     assert loss == pytest.approx(wanted_loss, rel=0.1)
     for now, want in zip(got, wanted, strict=True):
         lengths = np.linalg.norm(now) * np.linalg.norm(want)
         assert np.sum(now * want) > cosine * lengths
-    # The context is left as it was entered.
-    assert keras.config.dtype_policy().name == "float32"
+
+
+@pytest.mark.parametrize("options", [{}, {"fc_norm": True, "temperature": 0.1}])
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_what_mixed_precision_computes_in(batches, precision, options):
+    model = build(precision=f"mixed_{precision}", **options)
+    assert {layer.compute_dtype for layer in model.layers} == {precision, "float32"}
+    assert {weight.dtype for weight in model.trainable_variables} == {"float32"}
+    assert model.get_layer("conv1_1").compute_dtype == precision
+    assert model.get_layer("sobel").compute_dtype == "float32"
+    assert model(batches[0][0], training=False).dtype == tf.float32
 
 
 def test_each_optimizer_has_its_own_loss_scale(batches):
@@ -225,56 +180,62 @@ def test_a_step_that_overflows_is_left_out_and_scaled_down(batches):
     assert not backbone.any()
     assert head.any() and np.isfinite(head).all()
     assert model.optimizer.dynamic_scale.numpy() == 2.0**99
+
+
+def test_a_loss_scale_goes_on_when_the_head_starts_anew():
+    model = build(precision="mixed_float16")
+    model.head_optimizer.dynamic_scale.assign(2.0**9)
     model.redraw_head(seed=1, turn=0)
-    assert model.head_optimizer.dynamic_scale.numpy() == 2.0**15
+    assert model.head_optimizer.dynamic_scale.numpy() == 2.0**9
+
+
+def step_with_weights(batches, weights):
+    """One step of the head alone: its bias, which starts at 0, loss and probabilities before."""
+    images, labels = batches[0][0], batches[1][0]
+    model = build(l2=0.0, batch_norm=False)
+    probabilities = tf.nn.softmax(model(images, training=True)).numpy()
+    model.run_eagerly = True
+    data = (images, labels) if weights is None else (images, labels, weights)
+    logs = model.train_step(tuple(map(tf.constant, data)))
+    return model.head.bias.numpy(), float(logs["loss"]), probabilities
+
+
+def test_weights_of_one_change_nothing(batches):
+    without, loss, _ = step_with_weights(batches, None)
+    with_ones, same_loss, _ = step_with_weights(batches, np.ones(8, "float32"))
+    np.testing.assert_array_equal(without, with_ones)
+    assert loss == same_loss
 
 
 def test_weights_multiply_the_losses_of_images(batches, rng):
-    """The head's gradient with weights, by hand; weights of 1 change nothing."""
-    images, labels = batches[0][0], batches[1][0]
-    weights = rng.exponential(size=8).astype("float32")
-    heads = []
-    for given in (None, np.ones(8, "float32"), weights):
-        model = build(l2=0.0, batch_norm=False)
-        probabilities = tf.nn.softmax(model(images, training=True)).numpy()
-        model.run_eagerly = True
-        data = (images, labels) if given is None else (images, labels, given)
-        result = model.train_step(tuple(map(tf.constant, data)))
-        heads.append(model.head.bias.numpy())  # from 0
-    np.testing.assert_array_equal(heads[0], heads[1])
+    """The head's gradient and the loss by hand."""
+    labels, weights = batches[1][0], rng.exponential(size=8).astype("float32")
+    bias, loss, probabilities = step_with_weights(batches, weights)
     # d loss / d bias = mean of w (p - y).
     errors = probabilities - np.eye(CLUSTERS)[labels]
-    np.testing.assert_allclose(heads[2], -0.05 * (weights[:, None] * errors).mean(0), atol=1e-6)
+    np.testing.assert_allclose(bias, -0.05 * (weights[:, None] * errors).mean(0), atol=1e-6)
     losses = -np.log(probabilities[np.arange(8), labels])
-    assert float(result["loss"]) == pytest.approx(float((weights * losses).mean()), rel=1e-4)
+    assert loss == pytest.approx(float((weights * losses).mean()), rel=1e-4)
 
 
-def test_redrawing_the_head(batches):
+def test_a_head_that_is_redrawn_follows_the_first_distribution(batches):
     model = build()
+    learn(model, batches)
+    assert model.head.bias.numpy().any()
     model.redraw_head(31, 3)
-    first, bias = (v.numpy() for v in model.head.trainable_variables)
-    stddev = model.head.kernel_initializer.stddev
-    assert first.std() == pytest.approx(stddev, rel=5 / (2 * first.size) ** 0.5)
-    assert not bias.any()
-    model.redraw_head(31, 4)
-    assert not np.array_equal(first, model.head.kernel)
-    model.redraw_head(31, 3)
-    np.testing.assert_array_equal(first, model.head.kernel)
-
-
-def test_redrawing_some_rows_of_the_head(batches):
-    model = build()
-    images, labels = batches
-    model.fit(tf.data.Dataset.from_tensor_slices((images, labels)), shuffle=False, verbose=0)
     kernel, bias = (v.numpy() for v in model.head.trainable_variables)
-    keep = np.arange(CLUSTERS) % 2 == 0
-    model.redraw_head(31, 3, keep=keep)
-    new_kernel, new_bias = (v.numpy() for v in model.head.trainable_variables)
-    np.testing.assert_array_equal(new_kernel[:, keep], kernel[:, keep])
-    np.testing.assert_array_equal(new_bias[keep], bias[keep])
-    assert bias[keep].any() and not new_bias[~keep].any()
-    model.redraw_head(31, 3)
-    np.testing.assert_array_equal(new_kernel[:, ~keep], model.head.kernel.numpy()[:, ~keep])
+    stddev = model.head.kernel_initializer.stddev
+    assert kernel.std() == pytest.approx(stddev, rel=5 / (2 * kernel.size) ** 0.5)
+    assert not bias.any()
+
+
+def test_each_turn_draws_another_head():
+    model, kernels = build(), []
+    for turn in (3, 4, 3):
+        model.redraw_head(31, turn)
+        kernels.append(model.head.kernel.numpy())
+    np.testing.assert_array_equal(kernels[0], kernels[2])
+    assert not np.array_equal(kernels[0], kernels[1])
 
 
 def test_a_linear_head_from_centers(rng):
@@ -289,14 +250,16 @@ def test_a_linear_head_from_centers(rng):
     lengths = np.linalg.norm(model.head.kernel.numpy(), axis=0)
     wanted = model.head.kernel_initializer.stddev * 256**0.5
     np.testing.assert_allclose(lengths, wanted, rtol=1e-5)
+
+
+def test_centers_that_are_all_alike_have_no_direction_to_give():
+    model = build()
     model.start_head_from(np.ones((CLUSTERS, 256)))
     assert not model.head.kernel.numpy().any()
 
 
 def test_a_cosine_head_from_centers(rng):
-    network = build_vgg16(SIZE, CLUSTERS, width=0.0625, temperature=0.1)
-    model = DeepCluster(network.input, network.output)
-    model.compile(CoupledSGD(0.05), CoupledSGD(0.05, name="head_sgd"))
+    model = build(temperature=0.1)
     centers = rng.normal(size=(CLUSTERS, 256)).astype("float32")
     model.start_head_from(centers)
     logits = np.asarray(model.head(centers))
@@ -304,19 +267,37 @@ def test_a_cosine_head_from_centers(rng):
     assert (logits.argmax(1) == np.arange(CLUSTERS)).all()
 
 
+def momentum_of(optimizer):
+    return [v.numpy() for v in optimizer.variables if "momentum" in v.path]
+
+
 def test_redrawing_the_head_keeps_the_backbones_momentum(batches):
-    images, labels = batches
     model = build()
-    model.fit(tf.data.Dataset.from_tensor_slices((images, labels)), shuffle=False, verbose=0)
-    momentum = [v.numpy() for v in model.optimizer.variables if "momentum" in v.path]
-    assert len(momentum) == len(model.backbone_variables)
+    learn(model, batches)
+    before = momentum_of(model.optimizer)
     model.redraw_head(31, 1)
-    after = [v.numpy() for v in model.optimizer.variables if "momentum" in v.path]
-    for old, new in zip(momentum, after, strict=True):
+    assert len(before) == len(model.backbone_variables)
+    for old, new in zip(before, momentum_of(model.optimizer), strict=True):
         assert old.any()
         np.testing.assert_array_equal(old, new)
-    assert int(model.head_optimizer.iterations.numpy()) == 4  # which a schedule would follow
+
+
+def test_a_schedule_goes_on_when_the_head_starts_anew(batches):
+    model = build()
+    learn(model, batches)
+    model.redraw_head(31, 1)
+    assert int(model.head_optimizer.iterations.numpy()) == 2
     assert float(model.head_optimizer.learning_rate.numpy()) == pytest.approx(0.05)
+
+
+def test_a_momentum_of_the_head_starts_anew(batches):
+    network = tiny_network()
+    model = DeepCluster(network.input, network.output)
+    model.compile(CoupledSGD(0.05, 0.9), CoupledSGD(0.05, 0.9, name="head_sgd"))
+    learn(model, batches)
+    assert all(one.any() for one in momentum_of(model.head_optimizer))
+    model.redraw_head(31, 1)
+    assert not any(one.any() for one in momentum_of(model.head_optimizer))
 
 
 def test_dropout_repeats_by_epoch(batches):
@@ -330,49 +311,54 @@ def test_dropout_repeats_by_epoch(batches):
     assert not np.array_equal(outputs[0], outputs[1])
 
 
-def test_features_are_before_the_relu_and_without_dropout(batches):
-    model = build(dropout=0.5)
-    features = feature_model(model, "fc7")
-    images = batches[0][0]
-    values = np.asarray(features(images, training=False))
-    assert values.shape == (8, 256)
-    assert (values < 0).mean() > 0.2
-    np.testing.assert_array_equal(values, np.asarray(features(images, training=False)))
-
-
-def test_the_loss_is_shared_between_clusters_and_images(batches):
-    images, labels = batches[0][0], np.repeat(batches[1][0][:4], 2)
-    network = build_vgg16(
-        SIZE, CLUSTERS, width=0.0625, dropout=0.0, fc_norm=True, projection=8, temperature=0.1
-    )
-    both = keras.Model(network.input, [network.get_layer("projection").output, network.output])
-    features, logits = both(images, training=True)
-    clusters = keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True)
-    expected = 0.7 * clusters + 0.3 * instance_contrast(features, labels, 0.5)
-
+@pytest.fixture
+def two_tasks():
+    """A trainer that learns clusters and images, and the features that it tells images by."""
+    network = tiny_network(fc_norm=True, temperature=0.1)
     model = DeepCluster(network.input, network.output)
-    layers = [layer.name for layer in model.layers]
     model.compile(
         CoupledSGD(0.05, 0.9),
         CoupledSGD(0.05, 0.0, name="head_sgd"),
         instance_weight=0.3,
         instance_temperature=0.5,
     )
-    before = [np.array(variable) for variable in model.trainable_variables]
+    return model, network.get_layer("fc7").output
+
+
+def test_the_loss_is_shared_between_clusters_and_images(batches, two_tasks):
+    model, features = two_tasks
+    images, labels = batches[0][0], np.repeat(batches[1][0][:4], 2)
+    both = keras.Model(model.input, [features, model.output])
+    features, logits = both(images, training=True)
+    clusters = keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True)
+    expected = 0.7 * clusters + 0.3 * instance_contrast(features, labels, 0.5)
     loss = model.train_step((tf.constant(images), tf.constant(labels)))["loss"]
     # Two orders of float32 sums.
     np.testing.assert_allclose(loss, np.mean(expected), rtol=1e-4)
-    assert all(
-        (was != np.array(now)).any()
-        for was, now in zip(before, model.trainable_variables, strict=True)
+
+
+def test_every_weight_learns_from_clusters_and_images(batches, two_tasks):
+    model, _ = two_tasks
+    images, labels = batches[0][0], np.repeat(batches[1][0][:4], 2)
+    before = [np.array(variable) for variable in model.trainable_variables]
+    model.train_step((tf.constant(images), tf.constant(labels)))
+    for was, now in zip(before, model.trainable_variables, strict=True):
         # What batch norm follows has a bias without effect.
-        if not ("conv" in now.path and "bias" in now.path)
-    )
+        if not ("conv" in now.path and "bias" in now.path):
+            assert (was != np.array(now)).any(), now.path
+
+
+def test_a_step_adds_no_layer_to_the_model(batches, two_tasks):
+    model, _ = two_tasks
+    layers = [layer.name for layer in model.layers]
+    model.train_step((tf.constant(batches[0][0]), tf.constant(batches[1][0])))
     assert [layer.name for layer in model.layers] == layers
 
 
-@pytest.mark.parametrize(("projection", "layer"), [(0, "fc7"), (8, "projection")])
-def test_what_is_clustered(projection, layer):
-    network = build_vgg16(SIZE, CLUSTERS, width=0.0625, projection=projection)
-    assert clustered_layer(network) == layer
-    assert feature_model(network, layer).output.shape == (None, 8 if projection else 256)
+def test_a_plain_network_is_the_trainers_own(batches):
+    model = build()
+    network = plain_network(model)
+    learn(model, batches)
+    assert not isinstance(network, DeepCluster)
+    images = batches[0][0]
+    np.testing.assert_array_equal(network(images), model(images))

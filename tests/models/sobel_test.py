@@ -1,7 +1,6 @@
 """The front-end against numbers worked out by hand and a naive implementation."""
 
 import numpy as np
-import pytest
 
 from dc_keras.models.sobel import normalize, sobel, sobel_gradients
 
@@ -65,8 +64,3 @@ def test_the_layer_has_nothing_to_train():
     layer = sobel()
     layer(np.zeros((1, 4, 4, 3), "float32"))
     assert layer.weights == []
-
-
-@pytest.mark.parametrize("size", [32, 64])
-def test_output_shape(size):
-    assert sobel().compute_output_shape((None, size, size, 3)) == (None, size, size, 2)

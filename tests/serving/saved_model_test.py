@@ -1,23 +1,29 @@
-"""The exported model, and the files of a model that mean harm."""
+"""The exported model: what it answers, and how a run becomes one."""
 
-import io
-import json
-import zipfile
+import dataclasses
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from dc_keras.data.preprocessing import NO_IMAGE, preprocess_for_clustering
-from dc_keras.models.deepcluster import feature_model, load_network
+from dc_keras.assembly import build_untrained
+from dc_keras.data.pixels.center_crop import preprocess_for_clustering
+from dc_keras.data.pixels.decoding import NO_IMAGE
+from dc_keras.errors import InputError
+from dc_keras.models.coupled_sgd import CoupledSGD
+from dc_keras.models.feature_extractor import FEATURES, feature_model
+from dc_keras.models.options import NetworkOptions
 from dc_keras.models.vgg import build_vgg16
-from dc_keras.serving.saved_model import DAMAGED, EMPTY, feature_archive
+from dc_keras.runs.run_directory import RunDirectory
+from dc_keras.serving.saved_model import DAMAGED, EMPTY, export, feature_archive, next_version
+from fresh_process import parts_loaded_with
+from tiny import tiny
 
 
 @pytest.fixture(scope="module")
 def features():
-    return feature_model(build_vgg16(32, 4, width=1 / 16, scaled_fc_init=True), "fc7")
+    options = NetworkOptions(image_size=32, width=1 / 16, scaled_fc_init=True)
+    return feature_model(build_vgg16(options, 4), FEATURES)
 
 
 @pytest.fixture(scope="module")
@@ -67,64 +73,76 @@ def test_batches_without_a_good_image(serve, batch):
     assert status == [NO_IMAGE] * len(batch)
 
 
-# What a Lambda layer of a hostile file holds: marshalled code that makes a file.
-def hostile_network(path, mark):
-    touch = f"__import__('pathlib').Path({str(mark)!r}).touch()"
-    layer = keras.layers.Lambda(eval(f"lambda x: ({touch}, x)[1]"))
-    keras.Sequential([keras.Input([4]), layer]).save(path)
-    mark.unlink(missing_ok=True)
+def test_pixels_are_cropped_as_files_are(features, tmp_path, rng):
+    """The centre of pixels of any size, also in a batch of none."""
+    feature_archive(features, 32).write_out(str(tmp_path / "1"), verbose=False)
+    serve = tf.saved_model.load(str(tmp_path / "1")).signatures["features_uint8"]
+    pixels = rng.integers(0, 256, (2, 40, 50, 3), np.uint8)
+    served = serve(images=tf.constant(pixels))["features"].numpy()
+    encoded = [tf.io.encode_png(image) for image in pixels]
+    crops = tf.stack([preprocess_for_clustering(image, 32) for image in encoded])
+    expected = features(crops, training=False).numpy()
+    # Float32 sums in another order.
+    np.testing.assert_allclose(served, expected, atol=1e-5 * np.abs(expected).max())
+    nothing = serve(images=tf.zeros((0, 40, 50, 3), tf.uint8))["features"]
+    assert nothing.shape == (0, 256)
 
 
-def test_code_in_a_model_file_is_never_executed(tmp_path):
-    mark = tmp_path / "executed"
-    hostile_network(tmp_path / "hostile.keras", mark)
-    with pytest.raises(Exception, match="(?i)lambda"):
-        load_network(tmp_path / "hostile.keras")
-    assert not mark.exists()
-    loaded = keras.saving.load_model(tmp_path / "hostile.keras", safe_mode=False)
-    loaded(np.zeros((1, 4), np.float32))
-    assert mark.exists(), "the file would have been harmful"
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run whose checkpoint has the weights that it started from, and its settings."""
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    config = tiny("images", folder, "--precision=mixed_bfloat16")
+    folder.mkdir()
+    config.save(RunDirectory(folder).flags)
+    RunDirectory(folder).save_weights(build_untrained(config), epoch=1)
+    return folder, config
+
+
+def test_a_run_is_exported_in_float32_whatever_it_was_trained_in(run, images, tmp_path):
+    folder, config = run
+    version = export(str(folder), str(tmp_path / "exported"))
+    assert version == tmp_path / "exported" / "1"
+    serve = tf.saved_model.load(str(version)).signatures["serving_default"]
+    served, _ = answer(serve, images)
+    network = build_untrained(dataclasses.replace(config, precision="float32"))
+    crops = tf.stack([preprocess_for_clustering(tf.constant(image), 32) for image in images])
+    expected = feature_model(network, FEATURES)(crops, training=False).numpy()
+    # Float32 sums in another order.
+    np.testing.assert_allclose(served, expected, atol=1e-5 * np.abs(expected).max())
+
+
+def test_no_optimizer_is_made(run, tmp_path, monkeypatch):
+    def refuse(*arguments, **keywords):
+        raise AssertionError("an optimizer was made")
+
+    monkeypatch.setattr(CoupledSGD, "__init__", refuse)
+    export(str(run[0]), str(tmp_path))
+
+
+def test_nothing_of_the_training_is_loaded():
+    loaded = parts_loaded_with("dc_keras.serving.saved_model")
+    assert "serving" in loaded and "training" not in loaded
+
+
+def test_an_output_that_is_a_file_is_refused(run, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="The output is a file"):
+        export(str(run[0]), str(tmp_path / "file"))
+
+
+def test_a_run_without_a_checkpoint_is_refused(tmp_path):
+    (tmp_path / "run").mkdir()
+    tiny("images", tmp_path / "run").save(RunDirectory(tmp_path / "run").flags)
+    with pytest.raises(InputError, match="no checkpoint yet"):
+        export(str(tmp_path / "run"), str(tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
-    ("module", "name"), [("os", "system"), ("builtins", "eval"), ("subprocess", "Popen")]
+    ("taken", "expected"), [([], "1"), (["1", "2"], "3"), (["7"], "8"), (["9", "10", "old"], "11")]
 )
-def test_a_model_file_cannot_name_functions_of_other_modules(tmp_path, module, name):
-    build_vgg16(32, 4, width=1 / 16).save(tmp_path / "good.keras")
-    mark = tmp_path / "executed"
-    calls = {
-        "class_name": "function",
-        "module": module,
-        "config": name,
-        "registered_name": name,
-    }
-    with (
-        zipfile.ZipFile(tmp_path / "good.keras") as good,
-        zipfile.ZipFile(tmp_path / "bad.keras", "w") as bad,
-    ):
-        for member in good.namelist():
-            data = good.read(member)
-            if member == "config.json":
-                config = json.loads(data)
-                (sobel,) = [
-                    layer for layer in config["config"]["layers"] if layer["class_name"] == "Lambda"
-                ]
-                sobel["config"]["function"] = calls
-                sobel["config"]["arguments"] = {"command": f"touch {mark}"}
-                data = json.dumps(config).encode()
-            bad.writestr(member, data)
-    load_network(tmp_path / "good.keras")
-    with pytest.raises((TypeError, ValueError)):
-        network = load_network(tmp_path / "bad.keras")
-        network(np.zeros((1, 32, 32, 3), np.uint8))
-    assert not mark.exists()
-
-
-def test_pickles_in_weights_are_refused(tmp_path):
-    from dc_keras.clustering.whitening import Whitening
-
-    file = io.BytesIO()
-    np.savez(file, mean=np.array([object()], object))
-    (tmp_path / "whitening.npz").write_bytes(file.getvalue())
-    with pytest.raises(ValueError, match="allow_pickle=False"):
-        Whitening.load(tmp_path / "whitening.npz")
+def test_versions_are_numbered(tmp_path, taken, expected):
+    for name in taken:
+        (tmp_path / name).mkdir()
+    assert next_version(tmp_path) == tmp_path / expected

@@ -7,11 +7,17 @@ import numpy as np
 import pytest
 
 import textures
-from dc_keras.config import TrainingConfig
 from dc_keras.errors import DegenerateDataError
-from dc_keras.training.collapse import check_loss, check_weights, signs_of_collapse
-from dc_keras.training.run_state import RunDirectory
-from dc_keras.training.train import train
+from dc_keras.runs.run_directory import RunDirectory
+from dc_keras.training.collapse import (
+    CollapseGuard,
+    check_loss,
+    check_weights,
+    signs_of_collapse,
+)
+from dc_keras.training.loop import train
+from tiny import tiny
+from turns import turn_of
 
 HEALTHY = {
     "clusters": 100,
@@ -21,29 +27,25 @@ HEALTHY = {
     "churn": 0.4,
     "views_retrieved": 0.5,
 }
-TINY = (
-    "--image_size=32 --width=0.0625 --fc_init=scaled --num_clusters=12 --pca_dim=16 "
-    "--batch_size=16 --crop_min_area=0.5"
-).split()
 
 
-def turns(*changes):
+def reports_of(*changes):
     return [{**HEALTHY, **change} for change in changes]
 
 
 def test_a_healthy_run_has_no_signs():
     assert signs_of_collapse([HEALTHY], 0.3) == {}
-    assert signs_of_collapse(turns(*[{}] * 10), 0.3) == {}
+    assert signs_of_collapse(reports_of(*[{}] * 10), 0.3) == {}
 
 
 @pytest.mark.parametrize(
     ("reports", "cause", "says"),
     [
-        (turns({"largest_fraction": 0.31}), "cluster", "31%.*--max_cluster_fraction=0.3"),
-        (turns({"normalized_entropy": 0.49}), "entropy", "49%"),
-        (turns({}, {"effective_rank": 1.4}), "rank", "1.40"),
-        (turns({}, *[{"churn": 0.96}] * 3), "churn", "3 clusterings"),
-        (turns({}, {}, {"views_retrieved": 0.24}), "views", "24%.*50%"),
+        (reports_of({"largest_fraction": 0.31}), "cluster", "31%.*--max_cluster_fraction=0.3"),
+        (reports_of({"normalized_entropy": 0.49}), "entropy", "49%"),
+        (reports_of({}, {"effective_rank": 1.4}), "rank", "1.40"),
+        (reports_of({}, *[{"churn": 0.96}] * 3), "churn", "3 clusterings"),
+        (reports_of({}, {}, {"views_retrieved": 0.24}), "views", "24%.*50%"),
     ],
 )
 def test_each_sign_has_its_cause_and_a_remedy(reports, cause, says):
@@ -54,13 +56,65 @@ def test_each_sign_has_its_cause_and_a_remedy(reports, cause, says):
     assert signs_of_collapse([*reports, HEALTHY, HEALTHY], 0.3) == {}, "it passes"
 
 
-def test_what_is_no_sign():
-    # The first clustering has none before it; a run that goes on may know no views.
+def test_the_first_clustering_has_none_before_it():
     first = {name: HEALTHY[name] for name in HEALTHY.keys() - {"churn", "views_retrieved"}}
     assert signs_of_collapse([first], 0.3) == {}
-    assert signs_of_collapse(turns({}, {"churn": 1.0}, {"churn": 1.0}), 0.3) == {}
-    # Of two clusters one is always the larger.
-    assert signs_of_collapse(turns({"clusters": 2, "largest_fraction": 0.9}), 0.3) == {}
+
+
+def test_two_clusterings_that_change_everything_are_no_sign():
+    assert signs_of_collapse(reports_of({}, {"churn": 1.0}, {"churn": 1.0}), 0.3) == {}
+
+
+def test_of_two_clusters_one_is_always_the_larger():
+    assert signs_of_collapse(reports_of({"clusters": 2, "largest_fraction": 0.9}), 0.3) == {}
+
+
+def turn_with(epoch, clustered=True, **figures):
+    """A turn whose clustering has these figures, healthy but for those that are given."""
+    figures = {**HEALTHY, **figures} if clustered else {}
+    return turn_of([0, 1, 2], epoch=epoch, figures=figures, clustered=clustered)
+
+
+def guard(earlier=(), *, stop=False):
+    return CollapseGuard(dict(earlier), max_cluster_fraction=0.3, stop=stop)
+
+
+def test_each_cause_is_told_once(warnings_told):
+    watching = guard()
+    for epoch in range(3):
+        watching.begin_turn(turn_with(epoch, largest_fraction=0.5))
+    watching.begin_turn(turn_with(3, largest_fraction=0.5, effective_rank=1.0))
+    (cluster,), (rank,) = warnings_told("One cluster holds"), warnings_told("one direction")
+    assert cluster.startswith("Epoch 1: ") and rank.startswith("Epoch 4: ")
+
+
+def test_a_run_is_ended_where_that_is_asked_for():
+    watching = guard(stop=True)
+    watching.begin_turn(turn_with(0))
+    message = "Stopped at the beginning of epoch 2, as --on_collapse=stop says: One cluster holds 5"
+    with pytest.raises(DegenerateDataError, match=message):
+        watching.begin_turn(turn_with(1, largest_fraction=0.5))
+
+
+def test_epochs_without_a_clustering_say_nothing():
+    watching = guard(stop=True)
+    watching.begin_turn(turn_with(0))
+    watching.begin_turn(turn_with(1, clustered=False))
+
+
+def test_a_run_that_goes_on_is_judged_by_its_first_clusterings_too():
+    earlier = {0: {**HEALTHY, "views_retrieved": 0.9}, 1: HEALTHY}
+    with pytest.raises(DegenerateDataError, match="only 40% of them .* after 90%"):
+        guard(earlier, stop=True).begin_turn(turn_with(2, views_retrieved=0.4))
+    guard(stop=True).begin_turn(turn_with(2, views_retrieved=0.4))
+
+
+def test_a_clustering_that_is_taken_up_counts_once():
+    """Its figures are among those of the run already where it was told before."""
+    earlier = {epoch: {**HEALTHY, "churn": 1.0} for epoch in (1, 2)}
+    guard(earlier, stop=True).begin_turn(turn_with(2, churn=1.0))
+    with pytest.raises(DegenerateDataError, match="for 3 clusterings"):
+        guard(earlier, stop=True).begin_turn(turn_with(3, churn=1.0))
 
 
 def test_a_loss_that_is_not_finite():
@@ -88,36 +142,47 @@ def copies(tmp_path):
     return path
 
 
-def test_a_run_that_collapses_warns_once_or_stops(tmp_path, copies, caplog):
-    flags = [*TINY, f"--data_dir={copies}", f"--run_dir={tmp_path / 'run'}", "--epochs=2"]
+def test_a_run_that_collapses_is_ended_where_that_is_asked_for(tmp_path, copies):
+    config = tiny(copies, tmp_path / "run", "--num_clusters=12", "--on_collapse=stop")
     with pytest.raises(DegenerateDataError, match=r"epoch 1.*One cluster holds 7\d% of the images"):
-        train(TrainingConfig.from_arguments([*flags, "--on_collapse=stop"]))
-    run = train(TrainingConfig.from_arguments(flags))
-    told = [r.getMessage() for r in caplog.records if "One cluster holds" in r.getMessage()]
-    assert len(told) == 1 and told[0].startswith("Epoch 1: ")
+        train(config)
+
+
+@pytest.mark.parametrize(
+    ("flag", "warnings"), [("--on_collapse=warn", 1), ("--max_cluster_fraction=0.9", 0)]
+)
+def test_a_run_that_was_ended_goes_on_with_a_warning_or_with_large_clusters(
+    tmp_path, copies, warnings_told, flag, warnings
+):
+    flags = [copies, tmp_path / "run", "--num_clusters=12"]
+    with pytest.raises(DegenerateDataError):
+        train(tiny(*flags, "--on_collapse=stop"))
+    run = train(tiny(*flags, flag))
+    told = warnings_told("One cluster holds")
+    assert len(told) == warnings and all(message.startswith("Epoch 1: ") for message in told)
     assert [record["cluster"]["largest_fraction"] > 0.7 for record in run.read_metrics()] == [1, 1]
-    # It is allowed, where it is meant to be so.
-    caplog.clear()
-    train(TrainingConfig.from_arguments([*flags, "--epochs=3", "--max_cluster_fraction=0.9"]))
-    assert not [r for r in caplog.records if "One cluster holds" in r.getMessage()]
 
 
-def test_a_run_that_diverges_ends_and_keeps_its_last_good_checkpoint(tmp_path):
+@pytest.fixture
+def diverging(tmp_path):
+    """Settings of a run that begins well, and of one that goes on from it and diverges."""
     images, _ = textures.textures(16)
     np.savez(tmp_path / "images.npz", images=images)
-    flags = [*TINY, f"--data_dir={tmp_path / 'images.npz'}"]
-    good = train(
-        TrainingConfig.from_arguments([*flags, f"--run_dir={tmp_path / 'a'}", "--epochs=1"])
-    )
-    checkpoint = good.newest_checkpoints()[0]
-    diverging = [*flags, f"--run_dir={tmp_path / 'b'}", "--epochs=6", "--learning_rate=1e30"]
+    flags = [tmp_path / "images.npz", tmp_path / "run", "--num_clusters=12"]
+    good = train(tiny(flags[0], tmp_path / "good", *flags[2:], "--epochs=1"))
+    return [*flags, f"--resume={good.newest_checkpoints()[0]}"]
+
+
+def test_a_run_that_diverges_ends_and_keeps_its_last_good_checkpoint(tmp_path, diverging):
     with pytest.raises(DegenerateDataError, match="diverged. Received: .* at .*epoch"):
-        train(TrainingConfig.from_arguments([*diverging, f"--resume={checkpoint}"]))
-    for path in RunDirectory(tmp_path / "b").newest_checkpoints():
+        train(tiny(*diverging, "--epochs=6", "--learning_rate=1e30"))
+    for path in RunDirectory(tmp_path / "run").newest_checkpoints():
         with np.load(path / "weights.npz") as weights:
             assert all(np.isfinite(weights[name]).all() for name in weights)
-    # What the message advises works.
-    settled = [*flags, f"--run_dir={tmp_path / 'c'}", "--epochs=2", "--learning_rate=0.01"]
-    assert len(
-        train(TrainingConfig.from_arguments([*settled, f"--resume={checkpoint}"])).read_metrics()
-    )
+
+
+def test_from_the_last_good_checkpoint_a_lower_learning_rate_works(diverging):
+    """As the message advises."""
+    run = train(tiny(*diverging, "--epochs=2", "--learning_rate=0.01"))
+    (record,) = run.read_metrics()
+    assert record["epoch"] == 2 and np.isfinite(record["loss"])

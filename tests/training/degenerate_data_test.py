@@ -11,25 +11,24 @@ import numpy as np
 import pytest
 
 import textures
-from dc_keras.clustering.features import FeatureExtractor
-from dc_keras.config import TrainingConfig
-from dc_keras.data.sources import ArraySource
-from dc_keras.data.stand_ins import SourceWithStandIns
+from dc_keras.clustering.pseudo_labels import ClusteringOptions
+from dc_keras.data.sources.arrays import ArraySource
+from dc_keras.data.sources.stand_ins import SourceWithStandIns
 from dc_keras.errors import DegenerateDataError
-from dc_keras.models.deepcluster import feature_model, load_network
-from dc_keras.training.recluster import cluster_images
-from dc_keras.training.train import build_trainer, train
+from dc_keras.models.feature_extractor import FeatureExtractor, feature_model
+from dc_keras.models.saved_network import load_network
+from dc_keras.training.image_clustering import ImageClusterer
+from dc_keras.training.loop import train
+from tiny import tiny
+from trainers import tiny_trainer
 
 CLUSTERS = 12
-TINY = (
-    f"--image_size=32 --width=0.0625 --num_clusters={CLUSTERS} --pca_dim=16 --epochs=2 "
-    "--batch_size=8 --crop_min_area=0.5"
-).split()
+TINY = [f"--num_clusters={CLUSTERS}", "--batch_size=8"]
 MODES = {
-    "paper": ["--fc_init=scaled"],
+    "paper": [],
     "improved": ["--mode=improved"],
-    "matched": ["--mode=improved", "--head_start=matched", "--kmeans_warm_start"],
-    "pic": ["--fc_init=scaled", "--clustering=pic"],
+    "mixed": ["--mode=improved", "--head_start=redrawn", "--sampler=reweight"],
+    "pic": ["--clustering=pic"],
 }
 
 
@@ -66,10 +65,7 @@ CASES = [
 def test_a_run_ends_well_or_says_why_not(tmp_path, data, mode):
     images = DATA[data]()
     np.savez(tmp_path / "images.npz", images=images)
-    config = TrainingConfig.from_arguments(
-        [*TINY, *MODES[mode], f"--data_dir={tmp_path / 'images.npz'}", f"--run_dir={tmp_path}/run"]
-    )
-    config.validate()
+    config = tiny(tmp_path / "images.npz", tmp_path / "run", *TINY, *MODES[mode])
     try:
         run = train(config)
     except DegenerateDataError as error:
@@ -90,22 +86,18 @@ def test_a_run_ends_well_or_says_why_not(tmp_path, data, mode):
 
 def cluster_with(change):
     """Clusters textures by the features of a network that was changed."""
-    config = TrainingConfig.from_arguments([*TINY, "--fc_init=scaled"])
-    model = build_trainer(config)
+    model = tiny_trainer(*TINY)
     change(model)
     images = pictures(40)
     source = ArraySource(images, [str(i) for i in range(len(images))])
-    return cluster_images(
+    clusterer = ImageClusterer(
         SourceWithStandIns(source, source.names, 0.0, lambda reasons: None),
         FeatureExtractor(feature_model(model, "fc7")),
-        image_size=32,
+        ClusteringOptions(num_clusters=CLUSTERS, pca_dim=16, pca_images=100),
         batch_size=16,
-        num_clusters=CLUSTERS,
-        pca_dim=16,
-        pca_images=100,
         seed=1,
-        turn=0,
     )
+    return clusterer.cluster(0, None)
 
 
 def set_weight(layer, name, value):
@@ -135,8 +127,8 @@ def test_broken_networks_are_explained(change, explanation):
 def test_features_of_low_rank_are_clustered():
     """All but two of the last channels are dead, so that fc6's inputs have two dimensions."""
     made = cluster_with(set_weight("bn5_3", "beta", np.full(30, -1e3)))
-    assert made.clustering.sizes.min() >= 1
-    assert np.isfinite(made.clustering.centroids).all()
+    assert made.clusters.sizes.min() >= 1
+    assert np.isfinite(made.clusters.centroids).all()
     assert made.whitening.output_dim <= 16
 
 
@@ -145,9 +137,19 @@ def test_folders_of_one_image_each(tmp_path):
     textures.write_folders(
         tmp_path / "images", images, np.arange(16), [f"class {i}" for i in range(16)]
     )
-    run = train(
-        TrainingConfig.from_arguments(
-            [*TINY, *MODES["paper"], f"--data_dir={tmp_path / 'images'}", f"--run_dir={tmp_path}/r"]
-        )
-    )
+    run = train(tiny(tmp_path / "images", tmp_path / "run", *TINY))
     assert 0 < run.read_metrics()[-1]["cluster"]["nmi_labels"] <= 1
+
+
+def test_constant_images_are_explained(tmp_path):
+    np.savez(tmp_path / "blank.npz", images=np.full((40, 16, 16, 3), 77, "uint8"))
+    with pytest.raises(DegenerateDataError, match="alike, so there is nothing to cluster"):
+        train(tiny(tmp_path / "blank.npz", tmp_path / "run"))
+
+
+def test_fewer_distinct_images_than_clusters(tmp_path, warnings_told):
+    images, _ = textures.textures(1)
+    np.savez(tmp_path / "copies.npz", images=np.repeat(images, 10, axis=0))
+    run = train(tiny(tmp_path / "copies.npz", tmp_path / "run"))
+    assert warnings_told("2 of 6 clusters stay empty")
+    assert all(np.isfinite(record["loss"]) for record in run.read_metrics())

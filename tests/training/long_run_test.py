@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 import textures
+from repository import REPOSITORY
+from tiny import FLAGS
 
-REPOSITORY = pathlib.Path(__file__).parent.parent.parent
 EPOCHS = 200
 # Seen: 14 MB over 150 epochs. What holds on to the images or the network of an epoch takes more.
 MEMORY_BOUND_MB = 40
@@ -28,10 +29,11 @@ def test_memory_files_and_logs_over_200_epochs(tmp_path):
     images, labels = textures.textures(16)
     np.savez(tmp_path / "textures.npz", images=images, labels=labels)
     run = tmp_path / "run"
-    arguments = (
-        "--image_size=32 --width=0.0625 --mode=improved --num_clusters=6 --pca_dim=16 "
-        f"--batch_size=16 --epochs={EPOCHS} --data_dir={tmp_path}/textures.npz --run_dir={run}"
-    ).split()
+    arguments = [
+        *FLAGS,
+        *("--mode=improved", f"--epochs={EPOCHS}"),
+        *(f"--data_dir={tmp_path}/textures.npz", f"--run_dir={run}"),
+    ]
     with (
         open(tmp_path / "errors", "w") as errors,
         subprocess.Popen(

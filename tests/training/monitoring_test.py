@@ -6,10 +6,10 @@ import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import textures
-from dc_keras.clustering.pseudo_labels import Clustering
-from dc_keras.config import TrainingConfig
-from dc_keras.training.monitoring import cluster_mosaic, gradients_as_pictures, tile
-from dc_keras.training.train import train
+from dc_keras.training.loop import train
+from dc_keras.training.monitoring import cluster_mosaic, describe, gradients_as_pictures, tile
+from tiny import tiny
+from turns import clustered_images, turn_of
 
 
 @pytest.fixture(scope="module")
@@ -17,15 +17,8 @@ def events(tmp_path_factory):
     folder = tmp_path_factory.mktemp("monitored")
     images, labels = textures.textures(8)
     np.savez(folder / "textures.npz", images=images, labels=labels)
-    run = train(
-        TrainingConfig.from_arguments(
-            [
-                f"--data_dir={folder}/textures.npz", f"--run_dir={folder}/run", "--image_size=32",
-                "--width=0.0625", "--num_clusters=4", "--pca_dim=8", "--epochs=3",
-                "--batch_size=16",
-            ]
-        )
-    )  # fmt: skip
+    flags = ["--num_clusters=4", "--pca_dim=8", "--epochs=3"]
+    run = train(tiny(folder / "textures.npz", folder / "run", *flags))
     accumulator = EventAccumulator(str(run.tensorboard), size_guidance={"tensors": 0})
     accumulator.Reload()
     return accumulator, run.read_metrics()
@@ -57,13 +50,39 @@ def test_scalars_are_those_of_metrics_jsonl(events):
         assert logged == pytest.approx([value(record) for record in records], rel=1e-6)
 
 
-def test_pictures_are_there(events):
+@pytest.mark.parametrize(
+    "tag", ["augmented batch", "sobel", "clusters, the same ones through time"]
+)
+def test_pictures_are_there(events, tag):
     accumulator, _ = events
-    for tag in ("augmented batch", "sobel", "clusters, from the largest to the smallest"):
-        width, height, png = tf.make_ndarray(accumulator.Tensors(tag)[0].tensor_proto)[:3]
-        picture = tf.io.decode_png(png)
-        assert picture.shape[:2] == (int(height), int(width)) and int(width) == 10 * (64 + 2)
-        assert tf.math.reduce_std(tf.cast(picture, tf.float32)) > 10, "a blank picture"
+    width, height, png = tf.make_ndarray(accumulator.Tensors(tag)[0].tensor_proto)[:3]
+    picture = tf.io.decode_png(png)
+    assert picture.shape[:2] == (int(height), int(width)) and int(width) == 10 * (64 + 2)
+    assert tf.math.reduce_std(tf.cast(picture, tf.float32)) > 10, "a blank picture"
+
+
+CHANGE = {"nmi_previous": 0.1234, "views_retrieved": 0.56, "nmi_labels": 0.9876}
+
+
+def test_a_clustering_in_one_line():
+    made = clustered_images([0] * 6 + [1] * 3 + [2] * 3)
+    rank = {"effective_rank": 4.44}
+    turn = turn_of([0] * 6 + [1] * 3 + [2] * 3, epoch=6, figures=made.figures | CHANGE | rank)
+    assert describe(turn) == (
+        "Clustering 7: 3 clusters of 3 to 6 images (largest 50.0%); NMI with the last 0.123; "
+        "56% of augmented views retrieved; features of effective rank 4.4; "
+        "NMI with the labels 0.988; features 1.0 s"
+    )
+
+
+def test_what_is_not_known_of_a_clustering_is_left_out():
+    text = describe(turn_of([0, 1, 2]))
+    assert "NMI" not in text and "views" not in text and "empty" not in text
+
+
+def test_empty_clusters_stand_in_the_line():
+    figures = clustered_images([0, 0, 1]).figures | {"empty_before_repair": 2, "empty": 1}
+    assert "; 2 were empty and 1 still are; " in describe(turn_of([0, 0, 1], figures=figures))
 
 
 def test_tiles_lie_in_rows():
@@ -96,14 +115,31 @@ class Greys:
         return tf.fill([8, 8, 3], tf.cast(index, tf.uint8))
 
 
-def test_mosaic_rows_are_clusters():
-    assignments = np.repeat([0, 1, 2], [3, 20, 5]).astype("int32")
-    clustering = Clustering(
-        assignments, np.zeros((4, 2)), np.array([3, 20, 5, 0]), np.zeros(1), 0, 1
+def mosaic_rows(assignments):
+    """The images that each row of a mosaic shows; 255 for a blank cell."""
+    mosaic = cluster_mosaic(
+        Greys(), np.asarray(assignments), image_size=8, rng=np.random.default_rng(0)
     )
-    mosaic = cluster_mosaic(Greys(), clustering, image_size=8, rng=np.random.default_rng(0))
-    assert mosaic.shape == (3 * 66, 10 * 66, 3)
-    rows = [{int(v) for v in mosaic[start + 33, 33::66, 0]} for start in (0, 66, 132)]
-    assert rows[0] <= set(range(3, 23)) and len(rows[0]) == 10  # the largest cluster
-    assert rows[1] == {*range(23, 28), 255}  # five members, then blank
-    assert rows[2] == {0, 1, 2, 255}
+    assert mosaic.shape[0] % 66 == 0 and mosaic.shape[1:] == (10 * 66, 3)
+    return [mosaic[start + 33, 33::66, 0].tolist() for start in range(0, mosaic.shape[0], 66)]
+
+
+def test_mosaic_rows_are_clusters_in_the_order_of_their_numbers():
+    """Cluster 2 has no images, and no row."""
+    rows = mosaic_rows(np.repeat([1, 3, 0], [20, 5, 3]))
+    assert [set(row) for row in rows[::2]] == [{25, 26, 27, 255}, {20, 21, 22, 23, 24, 255}]
+    assert len(set(rows[1])) == 10 and set(rows[1]) <= set(range(20))
+    assert len(rows) == 3
+
+
+def test_mosaics_show_a_cluster_in_the_same_row_when_it_grows():
+    before = mosaic_rows(np.repeat(np.arange(40), 2))
+    after = mosaic_rows(np.concatenate([np.repeat(np.arange(40), 2), [20] * 30]))
+    assert len(before) == len(after) == 8
+
+    def clusters(rows):
+        return [{image // 2 for image in row if image < 80} for row in rows]
+
+    # Each row shows members of one cluster; evenly chosen, from the first to the last.
+    assert clusters(before) == [{0}, {5}, {11}, {16}, {22}, {27}, {33}, {39}]
+    assert clusters(after) == clusters(before)

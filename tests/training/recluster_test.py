@@ -1,4 +1,4 @@
-"""When the callback clusters, and what it changes then."""
+"""When the callback clusters, what it changes then, and whom it tells."""
 
 import dataclasses
 
@@ -7,59 +7,59 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from dc_keras.clustering.pseudo_labels import Clustering
-from dc_keras.clustering.whitening import fit_whitening
-from dc_keras.config import TrainingConfig
-from dc_keras.data.balanced import UniformClusterSampler, training_batches
-from dc_keras.data.sources import ArraySource
-from dc_keras.models.deepcluster import CoupledSGD, DeepCluster
+from dc_keras.data.batches.training import TrainingBatches
+from dc_keras.data.batches.uniform import UniformClusterSampler
+from dc_keras.data.pixels.augmentation import Augmentation
+from dc_keras.data.sources.arrays import ArraySource
+from dc_keras.machine import make_strategy
+from dc_keras.models.coupled_sgd import CoupledSGD
+from dc_keras.models.deepcluster import DeepCluster
+from dc_keras.models.options import NetworkOptions
 from dc_keras.models.vgg import build_vgg16
-from dc_keras.runtime import make_strategy
-from dc_keras.training.recluster import (
-    ClusteringOfImages,
-    Recluster,
-    clustering_figures,
-    is_due,
-    renumbered,
-    view_figures,
-)
-from dc_keras.training.train import Schedule, build_trainer
+from dc_keras.training.recluster import Recluster, is_due
+from trainers import tiny_trainer
+from turns import clustered_images, turn_of
 
-N, CLUSTERS = 12, 3
+N = 12
+THREE = [0, 1, 2] * 4
 
 
-def clustering_of(assignments):
-    features = np.random.default_rng(0).normal(size=(N, 4)).astype("float32")
-    clustering = Clustering(
-        assignments=np.asarray(assignments, "int32"),
-        centroids=np.zeros((CLUSTERS, 2), "float32"),
-        sizes=np.bincount(assignments, minlength=CLUSTERS),
-        objectives=np.array([3.0, 2.0]),
-        empty_before=0,
-        empty_after=int((np.bincount(assignments, minlength=CLUSTERS) == 0).sum()),
-    )
-    return ClusteringOfImages(clustering, fit_whitening(features, 2), {"features": 1.0})
+class Clusterer:
+    """In place of an `ImageClusterer`: finds what it is told to, and notes what it was asked."""
+
+    def __init__(self, made):
+        self.made = made
+        self.asked = []
+
+    def cluster(self, turn, previous):
+        self.asked.append((turn, previous))
+        return self.made(turn)
+
+
+class Follower:
+    """Notes the turns it is told of."""
+
+    def __init__(self):
+        self.turns = []
+
+    def begin_turn(self, turn):
+        self.turns.append(turn)
 
 
 @pytest.fixture(scope="module")
 def model():
-    arguments = "--image_size=32 --width=0.0625 --num_clusters=3".split()
-    return build_trainer(TrainingConfig.from_arguments(arguments))
+    return tiny_trainer("--num_clusters=3")
 
 
-def make(model, cluster, reassign=1.0, labels=None, **options):
-    made = []
-    callback = Recluster(
-        model,
-        UniformClusterSampler(N),
-        cluster,
-        labels=labels,
-        reassign=reassign,
-        seed=31,
-        on_clustered=lambda epoch, clustering: made.append(epoch),
-        **options,
-    )
-    return callback, made
+def make(model, made, reassign=1.0, **options):
+    """A callback with its sampler and its clusterer."""
+    sampler, clusterer = UniformClusterSampler(N), Clusterer(made)
+    callback = Recluster(model, sampler, clusterer, reassign=reassign, seed=31, **options)
+    return callback, sampler, clusterer
+
+
+def drawn_labels(sampler):
+    return set(sampler.draw(np.int32(0))[1].numpy().tolist())
 
 
 @pytest.mark.parametrize(
@@ -75,174 +75,152 @@ def test_when_a_clustering_is_due(reassign, epochs):
     assert [epoch for epoch in range(7) if is_due(epoch, reassign)] == epochs
 
 
-@pytest.mark.parametrize(
-    ("reassign", "epochs", "steps"),
-    [(1.0, 10, 100), (0.5, 20, 50), (3.0, 10, 100), (0.25, 40, 25), (1.5, 10, 100)],
-)
-def test_schedule_sees_the_same_images_whatever_the_turns(reassign, epochs, steps):
-    arguments = [f"--reassign={reassign}", "--epochs=10", "--batch_size=10"]
-    schedule = Schedule.of(TrainingConfig.from_arguments(arguments), 1000)
-    assert (schedule.epochs, schedule.steps) == (epochs, steps)
-
-
 @pytest.mark.parametrize(("reassign", "expected"), [(0.5, [0, 1, 2, 3]), (2.0, [0, 2])])
 def test_it_clusters_on_time(model, reassign, expected):
-    callback, made = make(model, lambda turn: clustering_of([0, 1, 2] * 4), reassign)
+    made = []
+    callback, _, clusterer = make(
+        model, lambda turn: clustered_images(THREE), reassign, on_clustered=made.append
+    )
     for epoch in range(4):
         callback.on_epoch_begin(epoch)
-        assert callback.clustered == bool(callback.report) == (epoch in expected)
-    assert made == expected
+        assert callback.turn.epoch == epoch and not callback.turn.taken_up
+        assert callback.turn.clustered == bool(callback.turn.figures) == (epoch in expected)
+    assert [turn.epoch for turn in made] == [turn for turn, _ in clusterer.asked] == expected
 
 
-def test_a_clustering_changes_head_and_labels_and_nothing_else(model):
-    turns = []
-
-    def cluster(turn):
-        turns.append(turn)
-        return clustering_of([turn % 3] * N)
-
-    callback, _ = make(model, cluster)
-    backbone = [v.numpy() for v in model.backbone_variables]
+def test_a_clustering_changes_head_and_labels(model):
+    callback, sampler, _ = make(model, lambda turn: clustered_images([turn % 3] * N))
     heads = []
     for epoch in range(3):
         callback.on_epoch_begin(epoch)
         heads.append(model.head.kernel.numpy())
-        drawn = callback._sampler.draw(np.int32(0))[1].numpy()
-        assert (drawn == epoch).all()
-    assert turns == [0, 1, 2]
+        assert drawn_labels(sampler) == {epoch}
     assert not np.array_equal(heads[0], heads[1]) and not np.array_equal(heads[1], heads[2])
+
+
+def test_a_clustering_changes_nothing_but_head_and_labels(model):
+    callback, _, _ = make(model, lambda turn: clustered_images([turn % 3] * N))
+    backbone = [v.numpy() for v in model.backbone_variables]
+    for epoch in range(3):
+        callback.on_epoch_begin(epoch)
     for old, new in zip(backbone, model.backbone_variables, strict=True):
         np.testing.assert_array_equal(old, new.numpy())
 
 
-def test_clusters_are_learned_after_the_epochs_of_instances(rng):
-    arguments = "--image_size=32 --width=0.0625 --num_clusters=3 --instance_weight=0.5".split()
-    model = build_trainer(TrainingConfig.from_arguments([*arguments, "--weight_decay=0"]))
-    callback, _ = make(model, lambda turn: clustering_of([0, 1, 2] * 4), instance_epochs=2)
-    batch = (
-        tf.constant(rng.integers(0, 256, (4, 32, 32, 3), dtype="uint8")),
-        tf.constant([0, 0, 1, 1]),
-    )
-    learned = []
-    for epoch in range(4):
-        callback.on_epoch_begin(epoch)
-        head = model.head.kernel.numpy()
-        model.train_step(batch)
-        learned.append(not np.array_equal(head, model.head.kernel.numpy()))
-    assert learned == [False, False, True, True]
-
-
 def test_head_and_labels_stay_between_clusterings(model):
-    callback, _ = make(model, lambda turn: clustering_of([turn % 3] * N), reassign=2.0)
+    callback, sampler, _ = make(model, lambda turn: clustered_images([turn % 3] * N), reassign=2.0)
     callback.on_epoch_begin(0)
     head = model.head.kernel.numpy()
-    first = callback._sampler.epoch_seed.numpy()
+    first = sampler.epoch_seed.numpy()
     callback.on_epoch_begin(1)
     np.testing.assert_array_equal(head, model.head.kernel.numpy())
-    assert (callback._sampler.draw(np.int32(0))[1].numpy() == 0).all()
-    assert callback._sampler.epoch_seed.numpy() != first, "every epoch draws anew"
+    assert drawn_labels(sampler) == {0}
+    assert sampler.epoch_seed.numpy() != first, "every epoch draws anew"
 
 
-def test_a_matched_head_follows_its_clusters(model):
-    """Clusters keep their numbers and rows; a new one gets another row."""
-    turns = [[0] * 4 + [1] * 4 + [2] * 4, [2] * 4 + [0] * 4 + [1] * 4, [1] * 8 + [0] * 4]
-    callback, _ = make(model, lambda turn: clustering_of(turns[turn]), head_start="matched")
+def test_a_head_can_start_from_the_centres_of_the_clusters(rng):
+    model = tiny_trainer("--num_clusters=3", "--head=cosine")
+    dim = model.head.kernel.shape[0]
+    features = rng.normal(size=(N, dim)).astype("float32")
+
+    class Whitening:
+        def features_at(self, centroids):
+            return features[: len(centroids)]
+
+    made = dataclasses.replace(clustered_images(THREE), whitening=Whitening())
+    callback, _, _ = make(model, lambda turn: made, head_start="centroids")
     callback.on_epoch_begin(0)
-    first = model.head.kernel.numpy()
+    np.testing.assert_array_equal(model.head.kernel.numpy(), features[:3].T)
+
+
+def test_a_clustering_is_compared_with_the_numbers_that_were_shown_before(model):
+    """Not with those that the network learns, which nobody has seen."""
+    callback, sampler, clusterer = make(
+        model, lambda turn: clustered_images(THREE, numbers=[1, 2, 0])
+    )
+    callback.on_epoch_begin(0)
     callback.on_epoch_begin(1)
-    assert callback.latest.clustering.assignments.tolist() == turns[0]
-    np.testing.assert_array_equal(first, model.head.kernel.numpy())
-    callback.on_epoch_begin(2)
-    # Two clusters became one, which keeps the number of one of them; the third has no image.
-    assignments = callback.latest.clustering.assignments
-    assert set(assignments[:8]) in ({0}, {1}) and set(assignments[8:]) == {2}
-    kept, lost = assignments[0], 1 - assignments[0]
-    np.testing.assert_array_equal(first[:, [kept, 2]], model.head.kernel.numpy()[:, [kept, 2]])
-    assert (first[:, lost] != model.head.kernel.numpy()[:, lost]).any()
-    assert callback.latest.clustering.sizes[lost] == 0
+    (_, none), (_, previous) = clusterer.asked
+    assert none is None
+    np.testing.assert_array_equal(previous, [1, 2, 0] * 4)
+    indices, labels = sampler.draw(np.int32(0))
+    np.testing.assert_array_equal(labels, indices % 3)
 
 
-def test_renumbering_takes_everything_along(rng):
-    made = clustering_of([0] * 3 + [1] * 4 + [2] * 5)
-    made = dataclasses.replace(
-        made,
-        clustering=dataclasses.replace(
-            made.clustering, centroids=rng.normal(size=(3, 2)).astype("float32")
-        ),
-    )
-    numbers = np.array([2, 0, 1], "int32")
-    new, old = renumbered(made, numbers).clustering, made.clustering
-    for cluster in range(3):
-        np.testing.assert_array_equal(new.centroids[numbers[cluster]], old.centroids[cluster])
-        assert new.sizes[numbers[cluster]] == old.sizes[cluster]
-        members = np.flatnonzero(old.assignments == cluster)
-        np.testing.assert_array_equal(np.flatnonzero(new.assignments == numbers[cluster]), members)
+def test_followers_are_told_in_their_order(model):
+    told = []
 
+    class Named:
+        def __init__(self, name):
+            self.name = name
 
-def test_clusterings_that_nothing_calls_for_are_left_out(model):
-    churns = {1: 0.04, 2: 0.06, 3: 0.05}
-    callback, made = make(
+        def begin_turn(self, turn):
+            told.append((self.name, turn.epoch))
+
+    callback, _, _ = make(
         model,
-        lambda turn: clustering_of([turn % 3] * N),
-        churn=churns.__getitem__,
-        reassign_churn=0.05,
+        lambda turn: clustered_images(THREE),
+        on_clustered=lambda turn: told.append(("files", turn.epoch)),
     )
-    for epoch in range(4):
+    callback.tell(Named("first"), Named("second"))
+    callback.on_epoch_begin(0)
+    callback.on_epoch_begin(1)
+    assert told == [(name, epoch) for epoch in (0, 1) for name in ("files", "first", "second")]
+
+
+def test_followers_are_told_of_epochs_without_a_clustering(model):
+    callback, _, _ = make(model, lambda turn: clustered_images(THREE), reassign=2.0)
+    follower = Follower()
+    callback.tell(follower)
+    callback.on_epoch_begin(0)
+    callback.on_epoch_begin(1)
+    first, second = follower.turns
+    assert (first.clustered, second.clustered) == (True, False)
+    assert (first.epoch, second.epoch) == (0, 1)
+    assert second.clusters is first.clusters and not second.figures
+
+
+def test_an_epoch_that_was_under_way_is_taken_up_without_a_clustering(model):
+    callback, sampler, clusterer = make(model, lambda turn: clustered_images(THREE))
+    follower, head = Follower(), model.head.kernel.numpy()
+    callback.tell(follower)
+    callback.restore(turn_of([2] * N, epoch=4))
+    assert drawn_labels(sampler) == {2}
+    seed = sampler.epoch_seed.numpy()
+    callback.on_epoch_begin(4)
+    assert clusterer.asked == []
+    assert follower.turns[0].taken_up and follower.turns[0].clustered
+    np.testing.assert_array_equal(head, model.head.kernel.numpy())
+    assert sampler.epoch_seed.numpy() == seed
+    # The next one begins as ever.
+    callback.on_epoch_begin(5)
+    assert [turn for turn, _ in clusterer.asked] == [5]
+    assert not follower.turns[1].taken_up
+
+
+def test_behind_an_epoch_that_was_done_the_next_one_begins(model):
+    callback, _, clusterer = make(model, lambda turn: clustered_images(THREE))
+    callback.restore(turn_of(THREE, epoch=4, numbers=np.array([2, 0, 1], "int32")))
+    callback.on_epoch_begin(5)
+    ((turn, previous),) = clusterer.asked
+    assert turn == 5 and not callback.turn.taken_up
+    np.testing.assert_array_equal(previous, [2, 0, 1] * 4)
+
+
+def test_empty_clusters_are_told_once(model, warnings_told):
+    callback, _, _ = make(model, lambda turn: clustered_images([0, 1] * 6))
+    for epoch in range(3):
         callback.on_epoch_begin(epoch)
-        assert callback.clustered == (epoch in (0, 2))
-        assert callback.report.get("estimated_churn") == churns.get(epoch)
-    assert made == [0, 2]
+    (message,) = warnings_told("stay empty")
+    assert message.startswith("1 of 3 clusters stay empty")
 
 
-def test_figures():
-    made = clustering_of([0] * 6 + [1] * 3 + [2] * 3)
-    figures = clustering_figures(
-        made.clustering,
-        made.whitening,
-        previous=np.repeat([2, 0, 1], [6, 3, 3]),  # the same up to names
-        labels=np.repeat([0, 1], 6),
-    )
-    assert (figures["smallest"], figures["median"], figures["largest"]) == (3, 3, 6)
-    assert figures["largest_fraction"] == 0.5
-    # Entropy of (1/2, 1/4, 1/4) is 1.5 ln 2; the labels have ln 2, which they share entirely:
-    # NMI = ln 2 / sqrt(1.5 ln 2 * ln 2).
-    assert figures["entropy"] == pytest.approx(1.5 * np.log(2))
-    assert figures["nmi_previous"] == pytest.approx(1.0)
-    assert figures["nmi_labels"] == pytest.approx(1 / 1.5**0.5)
-    assert figures["objective"] == 2.0
-
-
-def test_figures_without_labels_or_predecessor():
-    made = clustering_of([0, 1, 2] * 4)
-    figures = clustering_figures(made.clustering, made.whitening, previous=None, labels=None)
-    assert "nmi_previous" not in figures and "nmi_labels" not in figures
-
-
-def test_empty_clusters_are_told_once(model, caplog):
-    from absl import logging
-
-    logging.get_absl_logger().propagate = True
-    callback, _ = make(model, lambda turn: clustering_of([0, 1] * 6))
-    with caplog.at_level("WARNING"):
-        for epoch in range(3):
-            callback.on_epoch_begin(epoch)
-    told = [record.message for record in caplog.records if "stay empty" in record.message]
-    assert len(told) == 1 and told[0].startswith("1 of 3 clusters stay empty")
-
-
-def test_merged_clusters_are_told_once(model, caplog):
-    from absl import logging
-
-    logging.get_absl_logger().propagate = True
-    made = clustering_of([0, 1, 2] * 4)
-    made = dataclasses.replace(made, clustering=dataclasses.replace(made.clustering, merged=4))
-    callback, _ = make(model, lambda turn: made)
-    with caplog.at_level("WARNING"):
-        for epoch in range(3):
-            callback.on_epoch_begin(epoch)
-    told = [record.message for record in caplog.records if "merged" in record.message]
-    assert len(told) == 1
-    assert told[0].startswith("7 clusters were found, and the smallest 4 merged into others: the h")
+def test_merged_clusters_are_told_once(model, warnings_told):
+    callback, _, _ = make(model, lambda turn: clustered_images(THREE, merged=4))
+    for epoch in range(3):
+        callback.on_epoch_begin(epoch)
+    (message,) = warnings_told("merged")
+    assert message.startswith("7 clusters were found, and the smallest 4 merged into others: the h")
 
 
 @pytest.mark.parametrize("strategy", ["one", "mirrored"])
@@ -268,36 +246,13 @@ def test_no_batch_of_an_epoch_carries_a_label_of_the_one_before(two_devices, str
 
     source = ArraySource(np.zeros((N, 32, 32, 3), "uint8"), [str(i) for i in range(N)])
     with make_strategy(strategy, 2).scope():
-        network = build_vgg16(32, clusters, width=0.0625)
+        network = build_vgg16(NetworkOptions(image_size=32, width=0.0625), clusters)
         model = Spy(network.input, network.output)
         model.compile(CoupledSGD(), CoupledSGD())
-    sampler = UniformClusterSampler(N)
-    made = ClusteringOfImages(
-        dataclasses.replace(clustering_of([0] * N).clustering, sizes=np.zeros(clusters, int)),
-        clustering_of([0] * N).whitening,
-        {},
-    )
-
-    def cluster(turn):
-        assignments = np.full(N, turn % clusters, "int32")
-        changed = dataclasses.replace(made.clustering, assignments=assignments)
-        return dataclasses.replace(made, clustering=changed)
-
-    recluster = Recluster(
-        model, sampler, cluster, labels=None, reassign=1.0, seed=31, on_clustered=lambda *_: None
+    recluster, sampler, _ = make(
+        model, lambda turn: clustered_images([turn % clusters] * N, clusters)
     )
     log = Log()
-    batches = training_batches(source, sampler, num_batches=10, batch_size=8, image_size=32)
-    model.fit(batches, epochs=6, shuffle=False, verbose=0, callbacks=[recluster, log])
+    batches = TrainingBatches(source, sampler, Augmentation(image_size=32), steps=10, batch_size=8)
+    model.fit(batches.dataset(), epochs=6, shuffle=False, verbose=0, callbacks=[recluster, log])
     assert log.seen == [{float(epoch % clusters)} for epoch in range(6)]
-
-
-def test_views_are_known_again_by_their_own_image_and_its_cluster():
-    images = np.eye(4, dtype=np.float32)
-    centroids = np.array([[1, 1, 0, 0], [0, 0, 1, 1]], np.float32) / 2
-    assignments = np.array([0, 0, 1, 1], np.int32)
-    views = np.array([[0.9, 0.1, 0, 0], [1, 0, 0, 0], [0, 0.9, 0.1, 0], [0, 0, 0.4, 0.6]])
-    assert view_figures(views.astype(np.float32), images, assignments, centroids) == {
-        "views_retrieved": 2 / 4,
-        "views_same_cluster": 3 / 4,
-    }

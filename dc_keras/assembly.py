@@ -1,0 +1,176 @@
+"""From a run's settings to the parts of the loop.
+
+Settings as a whole are read here and where parts are put together, in `training.loop` and
+`evaluation.evaluate`. Below, everything takes plain arguments, grouped in small frozen options.
+"""
+
+import dataclasses
+
+import keras
+import tensorflow as tf
+
+from dc_keras.clustering.kmeans import KMeansOptions
+from dc_keras.clustering.pseudo_labels import ClusteringOptions
+from dc_keras.config.training import TrainingConfig, batch_not_divisible
+from dc_keras.data.batches.samplers import make_sampler
+from dc_keras.data.batches.training import TrainingBatches
+from dc_keras.data.pixels.augmentation import Augmentation
+from dc_keras.data.sources.image_source import ImageSource
+from dc_keras.errors import InputError
+from dc_keras.machine import (
+    configure_devices,
+    make_deterministic,
+    make_strategy,
+    precision_of_layers,
+)
+from dc_keras.models.architectures import build_network
+from dc_keras.models.coupled_sgd import CoupledSGD
+from dc_keras.models.deepcluster import DeepCluster
+from dc_keras.models.options import NetworkOptions
+
+
+@dataclasses.dataclass(frozen=True)
+class Schedule:
+    """Lengths of a run: Keras epochs, and training steps in each.
+
+    With `reassign` up to 1 a Keras epoch is one turn of the loop and sees `reassign * n` images,
+    as published; above 1 it sees n, and several make a turn.
+
+    Attributes:
+        epochs: Number of Keras epochs.
+        steps: Training steps in a Keras epoch.
+    """
+
+    epochs: int
+    steps: int
+
+    @classmethod
+    def of(cls, config: TrainingConfig, num_images: int) -> "Schedule":
+        """The schedule of `config.epochs` passes over `num_images` images.
+
+        >>> from dc_keras.config import TrainingConfig
+        >>> Schedule.of(TrainingConfig(epochs=10, batch_size=50, reassign=0.5), num_images=1000)
+        Schedule(epochs=20, steps=10)
+        """
+        passes = min(config.reassign, 1.0)
+        return cls(
+            epochs=max(1, round(config.epochs / passes)),
+            steps=max(1, round(passes * num_images / config.batch_size)),
+        )
+
+
+def prepare_devices(config: TrainingConfig) -> tf.distribute.Strategy:
+    """Prepares the devices that a run asks for; must run before TensorFlow's first operation.
+
+    Raises:
+        InputError: If they are not there, or the batch cannot be shared out among them.
+    """
+    if config.deterministic:
+        make_deterministic()
+    configure_devices(config.virtual_devices)
+    strategy = make_strategy(config.strategy, config.virtual_devices)
+    replicas = strategy.num_replicas_in_sync
+    if config.batch_size % (replicas * config.views):
+        raise InputError(batch_not_divisible(config.batch_size, replicas, config.views))
+    return strategy
+
+
+def augmentation(config: TrainingConfig) -> Augmentation:
+    """How training images are changed."""
+    return Augmentation(
+        image_size=config.image_size,
+        min_area=config.crop_min_area,
+        hflip=config.hflip,
+        color_jitter=config.color_jitter,
+        grayscale=config.grayscale,
+        views=config.views,
+    )
+
+
+def training_batches(
+    config: TrainingConfig, source: ImageSource, schedule: Schedule
+) -> TrainingBatches:
+    """Makes the training pipeline, with its sampler."""
+    draws = schedule.steps * config.batch_size // config.views
+    return TrainingBatches(
+        source,
+        make_sampler(config.sampler, len(source), draws),
+        augmentation(config),
+        steps=schedule.steps,
+        batch_size=config.batch_size,
+    )
+
+
+def clustering_options(config: TrainingConfig) -> ClusteringOptions:
+    """How images are clustered."""
+    return ClusteringOptions(
+        num_clusters=config.num_clusters,
+        method=config.clustering,
+        pca_dim=config.pca_dim,
+        pca_images=config.pca_images,
+        whiten=config.whiten,
+        kmeans=KMeansOptions(
+            iterations=config.kmeans_iterations,
+            spherical=config.kmeans_spherical,
+            max_points=config.kmeans_max_points,
+            two_level_from=config.kmeans_two_level_from,
+        ),
+    )
+
+
+def network_options(config: TrainingConfig) -> NetworkOptions:
+    """What the network is made like."""
+    return NetworkOptions(
+        image_size=config.image_size,
+        arch=config.arch,
+        width=config.width,
+        use_sobel=config.sobel,
+        dropout=config.dropout,
+        scaled_fc_init=config.fc_init == "scaled",
+        fc_norm=config.fc_norm,
+        temperature=config.temperature if config.head == "cosine" else None,
+        seed=config.seed,
+    )
+
+
+def build_untrained(config: TrainingConfig, num_outputs: int | None = None) -> keras.Model:
+    """Builds the network of a run, with initial weights that depend on the seed alone.
+
+    Call it in the scope of the strategy that will run it.
+
+    Args:
+        config: The settings.
+        num_outputs: Outputs of the head, when not `config.num_clusters`.
+    """
+    with precision_of_layers(config.precision):
+        return build_network(network_options(config), num_outputs or config.num_clusters)
+
+
+def build_trainer(
+    config: TrainingConfig, schedule: Schedule, num_outputs: int | None = None
+) -> DeepCluster:
+    """Builds and compiles the network of a run; call it in the scope of the strategy.
+
+    Args:
+        config: The settings.
+        schedule: Of the training, over which the learning rate falls where the settings say so.
+        num_outputs: Outputs of the head, when not `config.num_clusters`.
+
+    Returns:
+        The trainer, with the weights of `build_untrained`.
+    """
+    network = build_untrained(config, num_outputs)
+    with precision_of_layers(config.precision):
+        model = DeepCluster(network.input, network.output)
+    learning_rate = config.learning_rate
+    if config.learning_rate_schedule == "cosine":
+        learning_rate = keras.optimizers.schedules.CosineDecay(
+            config.learning_rate, schedule.epochs * schedule.steps
+        )
+    model.compile(
+        CoupledSGD(learning_rate, config.momentum, config.weight_decay),
+        CoupledSGD(learning_rate, 0.0, config.weight_decay, name="head_sgd"),
+        instance_weight=config.instance_weight,
+        instance_temperature=config.instance_temperature,
+    )
+    return model

@@ -1,0 +1,25 @@
+"""Settings of the programs: the only folder that reads flags.
+
+TensorFlow is not imported here, so a wrong flag is reported at once.
+"""
+
+from dc_keras.config.flags import exit_with_input_error, parser
+from dc_keras.config.programs import (
+    AssignConfig,
+    ConvertConfig,
+    EvaluationConfig,
+    ExportConfig,
+    PackConfig,
+)
+from dc_keras.config.training import TrainingConfig
+
+__all__ = [
+    "AssignConfig",
+    "ConvertConfig",
+    "EvaluationConfig",
+    "ExportConfig",
+    "PackConfig",
+    "TrainingConfig",
+    "exit_with_input_error",
+    "parser",
+]

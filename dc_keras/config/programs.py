@@ -1,0 +1,121 @@
+"""Settings of the programs around the training: evaluate, export, assign, pack and convert."""
+
+import dataclasses
+
+from dc_keras.config.flags import Config, argument, flag
+from dc_keras.machine import STRATEGIES
+
+BASELINES = ("random", "pixels", "supervised")
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluationConfig(Config):
+    """Settings of evaluate.py."""
+
+    run_dir: str = flag("", "Folder of the run to evaluate.", required=True)
+    data_dir: str = flag(
+        "", "Labelled images to train the probes on; default: the images of the run."
+    )
+    test_dir: str = flag(
+        "", "Labelled images to test on; default: --test_fraction of the images of --data_dir."
+    )
+    test_fraction: float = flag(
+        0.2, "Part of each class to test on without a --test_dir.", above=0, below=1
+    )
+    baseline: str = flag(
+        "random",
+        "Networks to compare with, separated by commas: random (the one that the run started "
+        "from), pixels (no network: the centre crops as they are), supervised (the same network "
+        "trained with the labels). Empty: none.",
+    )
+    max_images: int = flag(
+        20000,
+        "Use at most this many images for probes, k-NN and cluster quality, drawn at random.",
+        at_least=1,
+    )
+    batch_size: int = flag(256, "Images in a step of feature extraction.", at_least=1)
+    strategy: str = flag("auto", "As for train.py.", choices=STRATEGIES)
+    virtual_devices: int = flag(0, "As for train.py.", at_least=0)
+
+    def baselines(self) -> tuple[str, ...]:
+        """The baselines asked for, in order."""
+        return tuple(name.strip() for name in self.baseline.split(",") if name.strip())
+
+    def conflicts(self) -> list[str]:
+        return [
+            f"Unknown baseline. Received: --baseline={name}. "
+            f"Expected some of: {', '.join(BASELINES)}."
+            for name in self.baselines()
+            if name not in BASELINES
+        ]
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportConfig(Config):
+    """Settings of `dc-keras export`."""
+
+    run_dir: str = flag("", "Folder of the run to export.", required=True)
+    out: str = flag("", "Folder for the model; it gets a sub-folder 1, 2, ...", required=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class AssignConfig(Config):
+    """Settings of `dc-keras assign`."""
+
+    run_dir: str = flag("", "Folder of a finished run.", required=True)
+    data_dir: str = flag("", "Images to assign to the run's clusters.", required=True)
+    out: str = flag("", "CSV file to write: path, cluster, distance.", required=True)
+    max_bad_fraction: float = flag(0.01, "As for train.py.", at_least=0, below=1)
+    batch_size: int = flag(256, "Images in a step of feature extraction.", at_least=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class ConvertConfig(Config):
+    """Settings of `dc-keras convert`."""
+
+    source: str = argument("IN", "A PyTorch checkpoint, or the folder of a run.")
+    out: str = argument("OUT", "The folder of a run to make, or a PyTorch file to write.")
+    image_size: int = flag(
+        0,
+        "Side of the network's input in pixels, where IN is a PyTorch file; 0 is the multiple of "
+        "32 that its weights tell, 224 for the published ones.",
+    )
+
+    def conflicts(self) -> list[str]:
+        if self.image_size == 0 or self.image_size >= 32:
+            return []
+        return [
+            f"Invalid --image_size. Received: {self.image_size}. Expected at least 32, or 0 to "
+            "take what the weights tell."
+        ]
+
+
+@dataclasses.dataclass(frozen=True)
+class PackConfig(Config):
+    """Settings of `dc-keras pack`."""
+
+    source: str = argument(
+        "IN", "Images, as in train.py's --data_dir; with --verify: a packed folder."
+    )
+    out: str = argument("OUT", "The folder to make.")
+    verify: bool = flag(
+        False, "Compare the images of IN, a packed folder, with their checksums; write nothing."
+    )
+    short_side: int = flag(
+        0,
+        "Shorter side in pixels that larger images are reduced to; 0: leave all as they are.",
+        at_least=0,
+    )
+    shard_images: int = flag(10_000, "Images in a file.", at_least=1)
+    max_bad_fraction: float = flag(0.01, "As for train.py.", at_least=0, below=1)
+
+    def missing(self) -> list[str]:
+        return [name for name in super().missing() if not (self.verify and name == "OUT")]
+
+    def conflicts(self) -> list[str]:
+        if not (self.verify and self.out):
+            return []
+        return [
+            f"OUT would be ignored, since --verify writes nothing. Received: {self.out}. "
+            "Leave it out."
+        ]

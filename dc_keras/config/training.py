@@ -1,0 +1,492 @@
+"""Settings of the training: every flag of train.py, and the rules between them."""
+
+import dataclasses
+import os
+import re
+from typing import Any, ClassVar, Self
+
+from dc_keras.config.flags import Config, flag
+from dc_keras.errors import InputError
+from dc_keras.files import write_atomically
+from dc_keras.machine import PRECISIONS, STRATEGIES
+
+FC_INITS = ("published", "scaled")
+CLUSTERINGS = ("kmeans", "pic")
+SAMPLERS = ("uniform", "natural", "reweight", "released")
+ARCHITECTURES = ("vgg16", "alexnet")
+CACHES = ("auto", "ram", "disk", "off")
+ON_COLLAPSE = ("warn", "stop")
+HEADS = ("linear", "cosine")
+HEAD_STARTS = ("redrawn", "centroids")
+LEARNING_RATE_SCHEDULES = ("constant", "cosine")
+
+# What `--mode` sets where the flags themselves are not given. The defaults are the paper's.
+MODES: dict[str, dict[str, Any]] = {
+    "paper": {},
+    "released": {"sampler": "released", "epochs": 200},
+    "improved": {
+        "sobel": False,
+        "color_jitter": 1.0,
+        "grayscale": 0.2,
+        "fc_init": "scaled",
+        "fc_norm": True,
+        "dropout": 0.0,
+        "instance_weight": 0.8,
+        "head": "cosine",
+        "head_start": "centroids",
+        "whiten": False,
+        "kmeans_spherical": True,
+    },
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingConfig(Config):
+    """Settings of train.py. The defaults are the paper's, for ImageNet and VGG16."""
+
+    REMOVED: ClassVar[dict[str, str]] = {
+        "instances_first": "0.0",
+        "kmeans_early_stop": "0.0",
+        "kmeans_init": "random",
+        "kmeans_nredo": "1",
+        "kmeans_warm_start": "false",
+        "projection": "0",
+        "reassign_churn": "0.0",
+    }
+
+    mode: str = flag(
+        "paper",
+        "Presets for flags that are not given. paper: the published method, which is what all "
+        "other defaults are; released: with the public code's draws of images and number of "
+        "epochs; improved: what was found to learn better, see docs/method.md.",
+        choices=tuple(MODES),
+        may_change=True,
+    )
+
+    # Files.
+    data_dir: str = flag(
+        "",
+        "Images to learn from: a folder (class sub-folders or flat, nested), an .npz file with an "
+        "array `images` uint8 (n, h, w, 1 or 3), TFRecord shards (their folder, or a pattern such "
+        "as /data/train-*-of-*), a packed folder (dc-keras pack), tfds:NAME (TensorFlow "
+        "Datasets), or sklearn:digits. Paths may be those of tf.io.gfile, such as gs://. Labels "
+        "are never trained on.",
+        required=True,
+    )
+    run_dir: str = flag(
+        "",
+        "Folder for everything the run writes; made when absent.",
+        required=True,
+        may_change=True,
+    )
+    resume: str = flag(
+        "auto",
+        "auto: go on from the newest checkpoint of --run_dir, if it has one; never: refuse a "
+        "--run_dir that holds a run; PATH: start from that checkpoint folder, and drop what the "
+        "run did after it.",
+        may_change=True,
+    )
+    keep_checkpoints: int = flag(
+        3, "Number of newest checkpoints to keep.", at_least=1, may_change=True
+    )
+    checkpoint_every_steps: int = flag(
+        0,
+        "Save also after every so many training steps of an epoch; 0: at its end alone.",
+        at_least=0,
+        may_change=True,
+    )
+    checkpoint_every_minutes: float = flag(
+        0.0,
+        "Save also when so many minutes have passed since the last time; 0: do not.",
+        at_least=0,
+        may_change=True,
+    )
+    max_bad_fraction: float = flag(
+        0.01,
+        "Stop when more than this fraction of the image files cannot be read, at the start or "
+        "during the run; others stand in for images that vanish meanwhile.",
+        at_least=0,
+        below=1,
+        may_change=True,
+    )
+
+    cache: str = flag(
+        "auto",
+        "Decoded images. auto: held in memory when they take at most a quarter of what is free, "
+        "but not with --deterministic, since crops of JPEGs come out a little different at their "
+        "edges; ram: held in memory; disk: held in a file in --run_dir that ends with the process, "
+        "when they take at most half of the free disk; off: read from their files each time.",
+        choices=CACHES,
+        may_change=True,
+    )
+
+    # Images.
+    image_size: int = flag(
+        224,
+        "Side of the network's input in pixels: a multiple of 32 for vgg16, at least 63 for "
+        "alexnet.",
+    )
+    crop_min_area: float = flag(
+        0.08,
+        "Smallest area of a random training crop, as a fraction of the image.",
+        above=0,
+        at_most=1,
+    )
+    hflip: bool = flag(True, "Mirror half of the training images left to right.")
+    color_jitter: float = flag(
+        0.0,
+        "Strength of random changes of brightness, contrast, saturation and hue of training "
+        "images; 1 is usual, 0 is off.",
+        at_least=0,
+        at_most=2.5,
+    )
+    grayscale: float = flag(
+        0.0, "Part of the training images that lose all colour.", at_least=0, at_most=1
+    )
+
+    # Network.
+    arch: str = flag(
+        "vgg16",
+        "vgg16 or alexnet, both with batch norm, as published.",
+        choices=ARCHITECTURES,
+    )
+    sobel: bool = flag(True, "Show the network image gradients instead of colours.")
+    width: float = flag(
+        1.0,
+        "Multiplies the number of channels and units; 1 is published.",
+        at_least=1 / 64,
+        at_most=4,
+    )
+    dropout: float = flag(
+        0.5,
+        "Dropout rate between the two fully connected layers; of alexnet before both.",
+        at_least=0,
+        below=1,
+    )
+    fc_init: str = flag(
+        "published",
+        "Initial weights of the fully connected layers. published: N(0, 0.01); scaled: N(0, s) "
+        "with s such that a narrow network, or one for small images, passes on as much signal as "
+        "the published network at 224 pixels does with 0.01.",
+        choices=FC_INITS,
+    )
+
+    fc_norm: bool = flag(
+        False, "Batch norm behind both fully connected layers; features are taken behind it."
+    )
+    head: str = flag(
+        "linear",
+        "linear: a linear classifier of the clusters, as published; cosine: cosine similarities "
+        "of features and one row a cluster, over --temperature.",
+        choices=HEADS,
+    )
+    temperature: float = flag(0.1, "Divides the similarities of --head=cosine.", above=0)
+    head_start: str = flag(
+        "redrawn",
+        "Weights of the head after each clustering. redrawn: random, as published; "
+        "centroids: the clusters' centres.",
+        choices=HEAD_STARTS,
+    )
+
+    instance_weight: float = flag(
+        0.0,
+        "Part of the loss that is telling images from each other, not clusters: each image that is "
+        "drawn gives two crops, and each must find the other among the batch. 0: none, as "
+        "published.",
+        at_least=0,
+        below=1,
+    )
+    instance_temperature: float = flag(
+        0.2, "Divides the similarities of crops with --instance_weight.", above=0
+    )
+
+    # Clustering.
+    clustering: str = flag(
+        "kmeans",
+        "kmeans; or pic: power iteration clustering on the graph of nearest neighbours, which "
+        "finds the number of clusters by itself.",
+        choices=CLUSTERINGS,
+    )
+    num_clusters: int = flag(
+        10000,
+        "Number of clusters of k-means, and outputs of the head. With --clustering=pic, the "
+        "largest number: the smallest clusters beyond it are merged into others.",
+        at_least=2,
+    )
+    reassign: float = flag(
+        1.0,
+        "Epochs between two clusterings. Below 1 an epoch is cut into turns of that length; "
+        "above 1 pseudo-labels and head stay for several epochs.",
+        above=0,
+    )
+    pca_dim: int = flag(256, "Dimensions of the descriptors after PCA and whitening.", at_least=1)
+    whiten: bool = flag(
+        True,
+        "Scale the directions that PCA finds to equal variance. Without, k-means weighs them as "
+        "the head sees them.",
+    )
+    pca_images: int = flag(
+        32768,
+        "Number of random images on whose features PCA is fitted; all when there are fewer. "
+        "Their features are held in memory: 16 kB an image at width 1.",
+    )
+    kmeans_iterations: int = flag(20, "Iterations of k-means, at most.", at_least=1)
+    kmeans_spherical: bool = flag(
+        False, "Scale the centroids of k-means to unit length in each iteration."
+    )
+    kmeans_max_points: int = flag(
+        0,
+        "Learn the centroids of k-means from a random sample of at most this many images a "
+        "cluster; 0: from all images.",
+        at_least=0,
+    )
+    kmeans_two_level_from: int = flag(
+        50000,
+        "From this --num_clusters on, k-means finds coarse clusters first and the others within "
+        "each; 0: never.",
+    )
+
+    # Sampling.
+    sampler: str = flag(
+        "uniform",
+        "Images of an epoch. uniform: every cluster as often as any other, as published; "
+        "natural: every image once; "
+        "reweight: every image once, its loss weighted by the inverse of its cluster's size; "
+        "released: what the public code does, close to natural.",
+        choices=SAMPLERS,
+    )
+
+    # Optimisation.
+    epochs: int = flag(
+        500,
+        "Passes over the data set; one pass sees as many images as it has.",
+        at_least=1,
+        may_change=True,
+    )
+    batch_size: int = flag(
+        256, "Images in a training step, over all replicas together.", at_least=1
+    )
+    learning_rate: float = flag(0.05, "Learning rate of both optimizers.", above=0)
+    learning_rate_schedule: str = flag(
+        "constant",
+        "constant, as published; cosine: falls to 0 over all --epochs.",
+        choices=LEARNING_RATE_SCHEDULES,
+    )
+    momentum: float = flag(
+        0.9, "Momentum of the backbone's SGD; the head's has none.", at_least=0, below=1
+    )
+    weight_decay: float = flag(
+        1e-5, "Coupled L2 weight decay on all trained weights.", at_least=0, below=1
+    )
+
+    # What to do when it goes wrong.
+    max_cluster_fraction: float = flag(
+        0.3,
+        "Largest part of the images that one cluster may hold without a warning of collapse.",
+        above=0,
+        at_most=1,
+        may_change=True,
+    )
+    on_collapse: str = flag(
+        "warn",
+        "When features or clusters collapse. warn: say so, once for each sign of it, and go on; "
+        "stop: end the run, whose checkpoints stay. A loss that is not finite always ends it.",
+        choices=ON_COLLAPSE,
+        may_change=True,
+    )
+
+    # Machine.
+    seed: int = flag(31, "Every random draw of the run derives from it.", at_least=0)
+    deterministic: bool = flag(
+        False,
+        "Let TensorFlow compute in a fixed order, so that a run repeats bit for bit on the same "
+        "machine. Slower.",
+    )
+    precision: str = flag(
+        "float32",
+        "What the network computes in. mixed_bfloat16: about half the time on processors and GPUs "
+        "with bfloat16 units; mixed_float16: for older GPUs, with a loss scale that finds itself. "
+        "Weights, logits, loss and clustering are float32 in all of them.",
+        choices=PRECISIONS,
+    )
+    strategy: str = flag(
+        "auto",
+        "one: a single device; mirrored: every GPU (or virtual device); auto: mirrored where "
+        "there is more than one.",
+        choices=STRATEGIES,
+        may_change=True,
+    )
+    virtual_devices: int = flag(
+        0,
+        "Split the CPU into this many devices, to try --strategy=mirrored; 0 is off.",
+        may_change=True,
+    )
+
+    @classmethod
+    def presets(cls, values: dict[str, Any]) -> dict[str, Any]:
+        return MODES[values["mode"]]
+
+    def had_no_effect(self, name: str, value: str) -> bool:
+        # Its default was 0.3, of epochs that learn from --instance_weight alone.
+        unused = name == "instances_first" and not self.instance_weight
+        return unused or super().had_no_effect(name, value)
+
+    def origins(self) -> dict[str, str]:
+        """Where each setting comes from: "default" (the paper), "mode" or "given"."""
+        origins = {}
+        for field in dataclasses.fields(self):
+            preset = MODES[self.mode].get(field.name, field.default)
+            if getattr(self, field.name) != preset:
+                origins[field.name] = "given"
+            else:
+                origins[field.name] = "mode" if field.name in MODES[self.mode] else "default"
+        return origins
+
+    @property
+    def views(self) -> int:
+        """Crops of each image that is drawn for training."""
+        return 2 if self.instance_weight else 1
+
+    def conflicts(self) -> list[str]:
+        return [
+            *self._wrong_sizes(),
+            *self._contradictory_devices(),
+            *self._without_effect(),
+        ]
+
+    def _wrong_sizes(self) -> list[str]:
+        """Numbers that are too small or too large for other flags."""
+        found = []
+
+        def expect(holds: bool, name: str, expected: str) -> None:
+            if not holds:
+                value = getattr(self, name)
+                found.append(f"Invalid --{name}. Received: {value}. Expected {expected}.")
+
+        if self.arch == "alexnet":
+            # Smaller images would leave nothing after the last pooling.
+            expect(self.image_size >= 63, "image_size", "at least 63 for --arch=alexnet")
+        else:
+            nearest = max(32, round(self.image_size / 32) * 32)
+            expect(self.image_size == nearest, "image_size", f"a multiple of 32, such as {nearest}")
+        expect(
+            self.pca_images > self.pca_dim,
+            "pca_images",
+            f"more images than --pca_dim={self.pca_dim}, or PCA has too few to be fitted on",
+        )
+        expect(
+            self.kmeans_two_level_from == 0 or self.kmeans_two_level_from >= 4,
+            "kmeans_two_level_from",
+            "0 (never) or at least 4 clusters",
+        )
+        expect(
+            self.reassign <= self.epochs,
+            "reassign",
+            f"at most --epochs={self.epochs}, or the clustering would never be renewed",
+        )
+        return found
+
+    def _contradictory_devices(self) -> list[str]:
+        """Devices that cannot be had, or that a batch cannot be shared out among."""
+        found = []
+        if self.virtual_devices < 0 or self.virtual_devices == 1:
+            found.append(
+                f"Invalid --virtual_devices. Received: {self.virtual_devices}. Expected 0 (off) or "
+                "at least 2."
+            )
+        if self.virtual_devices and self.strategy == "one":
+            found.append(
+                "Contradictory flags. Received: --virtual_devices="
+                f"{self.virtual_devices} with --strategy=one, which would use only the first. "
+                "Use --strategy=mirrored or leave --virtual_devices out."
+            )
+        replicas = max(1, self.virtual_devices)
+        if self.batch_size % (replicas * self.views):
+            found.append(batch_not_divisible(self.batch_size, replicas, self.views))
+        return found
+
+    def _without_effect(self) -> list[str]:
+        """Flags that other flags would leave without effect."""
+        found = []
+        changed = {
+            field.name: (getattr(self, field.name), field.default)
+            for field in dataclasses.fields(self)
+            if getattr(self, field.name) != field.default
+        }
+        if self.head == "linear" and "temperature" in changed:
+            found.append(
+                "A linear head has no temperature. Received: --temperature="
+                f"{self.temperature} with --head=linear. Leave it out, or use --head=cosine."
+            )
+        if not self.instance_weight and "instance_temperature" in changed:
+            found.append(
+                "Images are not told from each other. Received: --instance_temperature="
+                f"{self.instance_temperature} without --instance_weight. Leave it out, or give "
+                "both."
+            )
+        if self.clustering == "pic" and "head_start" in changed:
+            found.append(
+                "Only k-means has cells around its centres, which a head can start from. Received: "
+                f"--head_start={self.head_start} with --clustering=pic. Expected its default, "
+                f"{changed['head_start'][1]}."
+            )
+        if self.clustering == "pic":
+            found.extend(
+                f"Flags of k-means have no effect. Received: --{name}={value} with "
+                f"--clustering=pic. Expected its default, {default}."
+                for name, (value, default) in changed.items()
+                if name.startswith("kmeans_")
+            )
+        return found
+
+    def differences(self, other: Self) -> dict[str, tuple[Any, Any]]:
+        """Flags that make another run of it: name -> (this value, the other's)."""
+        may_change = {f.name for f in dataclasses.fields(self) if f.metadata["may_change"]}
+        if self.learning_rate_schedule != "constant":
+            # What a step does depends on where the run ends.
+            may_change.remove("epochs")
+        return {
+            field.name: (getattr(self, field.name), getattr(other, field.name))
+            for field in dataclasses.fields(self)
+            if field.name not in may_change
+            and getattr(self, field.name) != getattr(other, field.name)
+        }
+
+    def with_absolute_paths(self) -> Self:
+        """The same settings with paths that hold from any working directory.
+
+        Raises:
+            InputError: If a path cannot stand in a flagfile, which is UTF-8 with a flag a line.
+        """
+        changes: dict[str, Any] = {"run_dir": os.path.abspath(self.run_dir)}
+        if not self.data_dir.startswith(("sklearn:", "tfds:")) and "://" not in self.data_dir:
+            changes["data_dir"] = os.path.abspath(self.data_dir)
+        for name, path in changes.items():
+            # absl reads UTF-8, takes it apart at line ends and strips the lines.
+            if path != path.rstrip() or re.search("[\r\n\ud800-\udfff]", path):
+                raise InputError(
+                    f"The path cannot be kept in the run's flagfile. Received: --{name}={path!r}. "
+                    "Expected: UTF-8 without line ends, and without spaces at its end. Rename "
+                    "the folder, or make a link to it under another name."
+                )
+        return dataclasses.replace(self, **changes)
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Writes a flagfile that repeats the run."""
+        with write_atomically(path) as file:
+            file.write("# The settings of this run. To go on with it, or to repeat it elsewhere:\n")
+            file.write("#   python train.py --flagfile=THIS_FILE\n")
+            file.write("#   python train.py --flagfile=THIS_FILE --run_dir=ANOTHER_FOLDER\n")
+            file.write(self.to_flagfile())
+
+
+def batch_not_divisible(batch_size: int, replicas: int, views: int) -> str:
+    """The message for a global batch that cannot be shared out evenly."""
+    share = replicas * views
+    lower = max(1, batch_size // share) * share
+    each = f" with {views} crops of each image" if views > 1 else ""
+    return (
+        f"The batch cannot be shared out evenly. Received: --batch_size={batch_size} for "
+        f"{replicas} {'replicas' if replicas > 1 else 'replica'}{each}. Expected a multiple of "
+        f"{share}, such as {lower}."
+    )

@@ -1,0 +1,120 @@
+"""The central crop: the one way in which clustering, evaluation and serving see an image.
+
+It is the public transform Resize(256), CenterCrop(224), scaled to any size. Normalisation and Sobel
+filters are part of the network, so crops stay uint8.
+
+Of a JPEG only what lies under the crop is decoded, and large ones at a half, quarter or eighth of
+their size, which costs libjpeg less: so that the crop is still reduced to half or less by the
+antialiased resizing behind it, which hides the difference. Photographs of ImageNet's size are
+decoded at their full size always.
+"""
+
+import tensorflow as tf
+
+from dc_keras.data.pixels.decoding import (
+    decode_jpeg_window,
+    decode_other,
+    is_upright_jpeg,
+    jpeg_reduction,
+    jpeg_size,
+)
+from dc_keras.data.pixels.resizing import resize
+
+RESIZE_TO_CROP = 256 / 224
+# Beyond the pixels that are used: the colours of pixels at the border of what is decoded are
+# interpolated from neighbours that are not there.
+_BORDER = 2
+
+
+def preprocess_for_clustering(encoded: tf.Tensor, image_size: int) -> tf.Tensor:
+    """The one way in which images are prepared for clustering, evaluation and serving.
+
+    Args:
+        encoded: What `decode` takes.
+        image_size: Side s of the crop in pixels.
+
+    Returns:
+        uint8 (s, s, 3).
+    """
+    if encoded.dtype == tf.uint8:
+        return center_crop(encoded, image_size)
+
+    def crop_of_jpeg():
+        size = jpeg_size(encoded)
+        scale, offset = _center_of(size, image_size)
+        # An eighth, say, has the eighth part of the pixels, the last of which may be cut.
+        reduction = jpeg_reduction(1 / scale)
+        scale *= tf.cast(reduction, tf.float32)
+        begin, end = _part_under_crop(-(-size // reduction), scale, offset, image_size)
+        part = decode_jpeg_window(encoded, tf.concat([begin, end - begin], 0), reduction)
+        return resize(part[tf.newaxis], image_size, scale, _shift(begin, scale, offset))[0]
+
+    return tf.cond(
+        is_upright_jpeg(encoded),
+        crop_of_jpeg,
+        lambda: center_crop(decode_other(encoded), image_size),
+    )
+
+
+def center_crop(image: tf.Tensor, image_size: int) -> tf.Tensor:
+    """Resizes the shorter side and takes the central square.
+
+    The shorter side becomes round(s * 256 / 224) when it is longer than s, else s; bilinear with
+    antialiasing, rounded to uint8. Equal to torchvision's Resize and CenterCrop on Pillow images to
+    within 1 of 255: Pillow rounds between its two passes.
+
+    Args:
+        image: uint8 (h, w, 3).
+        image_size: Side s of the crop in pixels.
+
+    Returns:
+        uint8 (s, s, 3). Memory: the part of the image under the crop, as float32, at most.
+
+    >>> center_crop(tf.zeros([480, 640, 3], tf.uint8), image_size=224).shape
+    TensorShape([224, 224, 3])
+    """
+    return tf.squeeze(center_crop_batch(image[tf.newaxis], image_size), 0)
+
+
+def center_crop_batch(images: tf.Tensor, image_size: int) -> tf.Tensor:
+    """`center_crop` of a batch of images of one size.
+
+    Args:
+        images: uint8 (n, h, w, 3).
+        image_size: Side s of the crops in pixels.
+
+    Returns:
+        uint8 (n, s, s, 3).
+    """
+    size = tf.shape(images)[1:3]
+    scale, offset = _center_of(size, image_size)
+    begin, end = _part_under_crop(size, scale, offset, image_size)
+    part = images[:, begin[0] : end[0], begin[1] : end[1]]
+    return resize(part, image_size, scale, _shift(begin, scale, offset))
+
+
+def _center_of(size, image_size):
+    """Factors that an image of this size is resized by, and where the crop of the result begins."""
+    shorter = tf.reduce_min(size)
+    target = tf.where(shorter > image_size, round(image_size * RESIZE_TO_CROP), image_size)
+    # As torchvision: the longer side is cut to an integer.
+    sides = size * target // shorter
+    scale = tf.cast(sides, tf.float32) / tf.cast(size, tf.float32)
+    return scale, tf.round(tf.cast(sides - image_size, tf.float32) / 2)
+
+
+def _part_under_crop(size, scale, offset, image_size):
+    """Where the pixels begin and end that the crop is made of.
+
+    Only these are decoded and resized, and the resizing itself cuts the square out: a banner of
+    10,000 x 3 pixels must not grow to 750,000 x 224. The triangle filter reaches
+    max(1, 1 / scale) pixels beyond; one more makes up for rounding.
+    """
+    margin = tf.maximum(1.0, 1 / scale) + 1 + _BORDER
+    begin = tf.cast(tf.maximum(offset / scale - margin, 0), tf.int32)
+    end = tf.cast(tf.math.ceil((offset + image_size) / scale + margin), tf.int32)
+    return begin, tf.minimum(end, size)
+
+
+def _shift(begin, scale, offset):
+    return tf.cast(begin, tf.float32) * scale - offset

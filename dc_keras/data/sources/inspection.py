@@ -1,0 +1,174 @@
+"""Finds the files that cannot be decoded, before training starts.
+
+One unreadable file would stop an epoch in its middle. Every file is therefore decoded once, by the
+decoder that training uses, and those that fail are listed and left out.
+"""
+
+import csv
+import os
+from collections.abc import Mapping
+
+import numpy as np
+import tensorflow as tf
+import tqdm
+
+from dc_keras.data.pipelines import in_threads, unchanged
+from dc_keras.data.pixels import decoding
+from dc_keras.data.sources.arrays import ArraySource
+from dc_keras.data.sources.image_source import ImageSource
+from dc_keras.errors import InputError
+from dc_keras.files import write_atomically
+
+NAMES_SHOWN = 10
+PROGRESS_STEP = 64
+
+
+def find_unreadable(source: ImageSource, *, progress: bool = True) -> dict[int, str]:
+    """Decodes every image once.
+
+    JPEGs are decoded at an eighth of their size: every coefficient is read, so that a file cut off
+    is found, but few pixels are computed.
+
+    Args:
+        source: The images. Arrays need no check.
+        progress: Whether to show a progress bar.
+
+    Returns:
+        The reason in plain words for each index that cannot be read, in ascending order.
+    """
+    if isinstance(source, ArraySource):
+        return {}
+
+    def check(index):
+        # The size is returned because what nobody uses is not computed.
+        return index, _decode_to_check(source.load(index))
+
+    readable = np.zeros(len(source), bool)
+    checked = unchanged(
+        tf.data.Dataset.range(len(source))
+        .apply(in_threads(check, in_order=False))
+        .ignore_errors(log_warning=False)
+        .batch(PROGRESS_STEP)
+        .prefetch(2)
+    )
+    with tqdm.tqdm(
+        total=len(source), desc="Checking images", unit="image", disable=not progress
+    ) as bar:
+        for indices, _ in checked.as_numpy_iterator():
+            readable[indices] = True
+            bar.update(len(indices))
+        bar.update(bar.total - bar.n)
+    reasons = {int(i): _reason(source, int(i)) for i in np.flatnonzero(~readable)}
+    # A file can fail once and be read well the second time, on a busy network drive.
+    return {index: reason for index, reason in reasons.items() if reason}
+
+
+def drop_unreadable(
+    source: ImageSource, unreadable: Mapping[int, str], max_bad_fraction: float = 0.01
+) -> ImageSource:
+    """Leaves the unreadable images out, unless there are too many of them.
+
+    Args:
+        source: The images.
+        unreadable: What `find_unreadable` found.
+        max_bad_fraction: Largest fraction of unreadable images that is put up with.
+
+    Returns:
+        The source of the readable images, numbered anew; `source` itself if all are.
+
+    Raises:
+        InputError: If the fraction is larger, or no image is left.
+    """
+    if not unreadable:
+        return source
+    count, total = len(unreadable), len(source)
+    if count > max_bad_fraction * total or count == total:
+        shown = "".join(
+            f"\n  {source.names[index]}: {unreadable[index]}"
+            for index in sorted(unreadable)[:NAMES_SHOWN]
+        )
+        more = f"\n  and {count - NAMES_SHOWN:,} more" if count > NAMES_SHOWN else ""
+        raise InputError(
+            f"Too many images cannot be read. Received: {count:,} of {total:,} "
+            f"({count / total:.1%}). Expected: at most {max_bad_fraction:.1%} "
+            f"(max_bad_fraction={max_bad_fraction:g}), and one that can be read. "
+            f"Mend or remove these files, or allow more:{shown}{more}"
+        )
+    return source.select(np.setdiff1d(np.arange(total), list(unreadable)))
+
+
+def leave_out_unreadable(
+    source: ImageSource, max_bad_fraction: float, *, progress: bool
+) -> tuple[ImageSource, dict[int, str]]:
+    """Decodes every image once and leaves out what cannot be decoded.
+
+    Args:
+        source: The images.
+        max_bad_fraction: The largest fraction of them that may be left out.
+        progress: Whether to show a progress bar.
+
+    Returns:
+        The source without them, and what `find_unreadable` found.
+
+    Raises:
+        InputError: If there are more, or all are unreadable.
+    """
+    unreadable = find_unreadable(source, progress=progress)
+    return drop_unreadable(source, unreadable, max_bad_fraction), unreadable
+
+
+def write_unreadable(unreadable: Mapping[str, str], path: str | os.PathLike) -> None:
+    """Writes or extends the list of unreadable files: a CSV file with the columns path and reason.
+
+    Args:
+        unreadable: The reason by name.
+        path: Where to write; files that are listed there stay listed. Names that are no UTF-8 keep
+            their bytes.
+    """
+    listed = {}
+    if os.path.exists(path):
+        with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
+            listed = dict(row for row in csv.reader(file) if len(row) == 2)
+    rows = {"path": "reason"} | listed | dict(unreadable)
+    with write_atomically(path) as file:
+        csv.writer(file).writerows(rows.items())
+
+
+def _decode_to_check(encoded):
+    """The number of values in the decoded image; fails where decoding does."""
+
+    def reduced_jpeg():
+        with tf.control_dependencies([decoding.jpeg_size(encoded)]):
+            return tf.size(tf.io.decode_jpeg(encoded, channels=3, ratio=8))
+
+    return tf.cond(
+        decoding.is_upright_jpeg(encoded),
+        reduced_jpeg,
+        lambda: tf.size(decoding.decode(encoded)),
+    )
+
+
+def _reason(source, index):
+    """Why an image cannot be read; an empty text if it can."""
+    try:
+        encoded = source.load(tf.constant(index))
+    except tf.errors.NotFoundError:
+        return "the file is gone, or is a link that leads nowhere"
+    except tf.errors.PermissionDeniedError:
+        return "the file may not be read"
+    except tf.errors.OpError as error:
+        return f"the file cannot be read: {error.message}"
+    if not encoded.numpy():
+        return "the file is empty"
+    try:
+        _decode_to_check(encoded)
+    except tf.errors.OpError as error:
+        for known in (
+            decoding.NO_IMAGE,
+            decoding.UNUSUAL_BMP,
+            decoding.TOO_LARGE,
+        ):
+            if known in error.message:
+                return known
+        return "damaged, cut off, or of an unusual kind: mend it or convert it to PNG or JPEG"
+    return ""

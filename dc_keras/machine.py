@@ -1,0 +1,140 @@
+"""The machine under the program: devices, their strategy, precision, instructions.
+
+TensorFlow is imported inside the functions, so that flags can be checked without loading it.
+"""
+
+import contextlib
+import functools
+import pathlib
+import re
+from collections.abc import Iterator
+
+from dc_keras.errors import InputError
+
+STRATEGIES = ("auto", "one", "mirrored")
+
+
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+
+
+def take_gpu_memory_as_needed(tensorflow_config) -> None:
+    """Leaves GPU memory to Faiss, which shares the cards; must run before the first operation."""
+    for gpu in tensorflow_config.list_physical_devices("GPU"):
+        tensorflow_config.experimental.set_memory_growth(gpu, True)
+
+
+def configure_devices(virtual_devices: int = 0) -> None:
+    """Prepares the devices. Must run before TensorFlow's first operation.
+
+    GPU memory is taken as needed, because Faiss shares the card with TensorFlow.
+
+    Args:
+        virtual_devices: Splits the CPU into this many devices, to try a MirroredStrategy on a
+            machine without GPUs; 0 leaves it whole.
+
+    Raises:
+        InputError: If TensorFlow has already started with other devices.
+    """
+    import tensorflow as tf
+
+    try:
+        take_gpu_memory_as_needed(tf.config)
+        if virtual_devices > 0:
+            cpu = tf.config.list_physical_devices("CPU")[0]
+            part = tf.config.LogicalDeviceConfiguration()
+            if len(tf.config.get_logical_device_configuration(cpu) or []) != virtual_devices:
+                tf.config.set_logical_device_configuration(cpu, [part] * virtual_devices)
+    except RuntimeError as error:
+        raise InputError(
+            "The devices cannot be configured because TensorFlow is already running. "
+            f"Received: virtual_devices={virtual_devices}. "
+            "Call configure_devices before anything else that uses TensorFlow."
+        ) from error
+
+
+def processor() -> tuple[str, frozenset[str]]:
+    """The processor's name and its instruction sets, as Linux names them; empty elsewhere."""
+    try:
+        text = pathlib.Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return "", frozenset()
+    facts = dict(re.findall(r"^(model name|flags|Features)\s*: (.*)$", text, re.MULTILINE))
+    instructions = facts.get("flags") or facts.get("Features", "")
+    return facts.get("model name", "").strip(), frozenset(instructions.split())
+
+
+@functools.cache
+def computes_in_bfloat16() -> bool | None:
+    """Whether the processor multiplies 16-bit numbers faster than float32; None if unknown."""
+    instructions = processor()[1]
+    if not instructions:
+        return None
+    return not instructions.isdisjoint({"avx512_bf16", "amx_bf16", "bf16"})
+
+
+def make_deterministic() -> None:
+    """Has TensorFlow compute in a fixed order, for the rest of the process."""
+    import tensorflow as tf
+
+    tf.config.experimental.enable_op_determinism()
+
+
+@contextlib.contextmanager
+def precision_of_layers(name: str) -> Iterator[None]:
+    """Has layers that are made in this context compute in a precision.
+
+    Weights are float32 whatever the precision.
+
+    Args:
+        name: One of `PRECISIONS`, or another of Keras's dtype policies.
+    """
+    import keras
+
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def make_strategy(name: str = "auto", virtual_devices: int = 0):
+    """Makes the distribution strategy of a run.
+
+    Args:
+        name: "one" for one device; "mirrored" for every device of the machine; "auto" for
+            "mirrored" where the machine has more than one GPU (or virtual device), else "one".
+        virtual_devices: Number of virtual CPU devices that `configure_devices` made.
+
+    Returns:
+        A `tf.distribute.Strategy`.
+
+    Raises:
+        InputError: If the name is unknown, or "mirrored" has fewer than two devices.
+    """
+    import tensorflow as tf
+
+    if name not in STRATEGIES:
+        raise InputError(
+            f"Unknown strategy. Received: --strategy={name}. Expected one of: "
+            f"{', '.join(STRATEGIES)}."
+        )
+    gpus = tf.config.list_logical_devices("GPU")
+    devices = [device.name for device in gpus]
+    if virtual_devices > 0:
+        devices = [device.name for device in tf.config.list_logical_devices("CPU")]
+    if name == "mirrored" and len(devices) < 2:
+        raise InputError(
+            "A mirrored strategy needs at least two devices. "
+            f"Received: --strategy=mirrored on a machine with {len(gpus)} GPU(s). "
+            "Use --strategy=one, or split the CPU with --virtual_devices=2 to try it out."
+        )
+    if not devices:
+        # TensorFlow's own place: batches go from tf.data to the network with nothing between.
+        return tf.distribute.get_strategy()
+    if name == "one" or len(devices) < 2:
+        return tf.distribute.OneDeviceStrategy(devices[0])
+    # Virtual devices share a memory, so there is nothing to gain from TensorFlow's collectives, and
+    # two strategies in one process (tests, notebooks) would confuse each other's.
+    on_one_cpu = tf.distribute.ReductionToOneDevice() if virtual_devices > 0 else None
+    return tf.distribute.MirroredStrategy(devices, cross_device_ops=on_one_cpu)

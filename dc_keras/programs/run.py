@@ -1,0 +1,72 @@
+"""Starts a program by its name, as `dc-keras NAME`, `python -m dc_keras NAME` or `python NAME.py`.
+
+A program is a module here with its text for `--help`, the class of its settings as `Settings`, and
+`main(settings)`.
+"""
+
+import importlib
+import sys
+
+from absl import app
+
+from dc_keras.config import exit_with_input_error, parser
+from dc_keras.errors import InputError
+
+PROGRAMS = {
+    "train": "train on a folder of images",
+    "evaluate": "tell whether a run's features are better than those it started from",
+    "assign": "assign images to the clusters of a run",
+    "export": "write the features of a run as a SavedModel",
+    "pack": "pack a data set into a few large files",
+    "convert": "turn weights of the public PyTorch code into a run, and back",
+}
+USAGE = "\n".join(
+    [
+        "Usage: dc-keras PROGRAM [flags]",
+        "",
+        *(f"  {name:10}{what}" for name, what in PROGRAMS.items()),
+        "",
+        "dc-keras PROGRAM --help tells its flags.",
+    ]
+)
+
+
+def command(name: str) -> str:
+    """How the user starts a program: the way in which this one was started."""
+    return f"python {name}.py" if sys.argv[0].endswith(".py") else f"dc-keras {name}"
+
+
+def run_program(name: str) -> None:
+    """Runs one program with the arguments in `sys.argv`, and ends the process.
+
+    Exit codes: 0 on success, 2 on what the user can mend; a program's own text names others.
+    """
+    program = importlib.import_module(f"dc_keras.programs.{name}")
+    # What absl shows for --help.
+    sys.modules["__main__"].__doc__ = program.__doc__
+
+    def main(settings) -> None:
+        try:
+            program.main(settings)
+        except InputError as error:
+            exit_with_input_error(error)
+
+    app.run(main, flags_parser=parser(program.Settings))
+
+
+def main() -> None:
+    """Runs the program that the first argument names."""
+    name, *arguments = sys.argv[1:] or ["--help"]
+    if name in ("--help", "-h", "help"):
+        print(USAGE)
+        return
+    if name == "--version":
+        from dc_keras import __version__
+
+        print(f"dc-keras {__version__}")
+        return
+    if name not in PROGRAMS:
+        print(f"dc-keras: There is no such program. Received: {name}.\n{USAGE}", file=sys.stderr)
+        sys.exit(2)
+    sys.argv = [f"dc-keras {name}", *arguments]
+    run_program(name)

@@ -1,0 +1,39 @@
+"""Trains DeepCluster on a folder of images.
+
+    python train.py --flagfile=configs/quickstart.cfg
+    python train.py --flagfile=configs/cifar10.cfg --data_dir=IMAGES --run_dir=RUN
+    python train.py --flagfile=RUN/flags.cfg                  go on with a run that was stopped
+    tensorboard --logdir=RUN/tensorboard                      watch it
+
+Where it is installed, `dc-keras train --preset=cifar10` stands for the flagfile of that name.
+
+Exit codes: 0 on success, 2 on flags, images or disks that the program cannot work with, 143 or 130
+when SIGTERM or SIGINT stopped it: the same command goes on from there.
+"""
+
+import sys
+
+from dc_keras.config import TrainingConfig as Settings
+from dc_keras.process import prepare_process
+from dc_keras.programs.run import command
+from dc_keras.training.interruption import Interrupted, Interruption
+
+
+def main(settings: Settings) -> None:
+    """Runs the training and says what to do with it."""
+    try:
+        # It takes some seconds to load TensorFlow, in which signals can come as well. It is done
+        # here, after the flags were found to be right.
+        with Interruption().listening():
+            prepare_process()
+            from dc_keras.training.loop import train
+
+            run = train(settings)
+    except Interrupted as interrupted:
+        print(f"Stopped by {interrupted}. The same command goes on from here.", file=sys.stderr)
+        sys.exit(interrupted.exit_code)
+    print(
+        f"Done. The network and the cluster of each image are in {run.model}\n"
+        f"  {command('evaluate')} --run_dir={settings.run_dir}\n"
+        f"  tensorboard --logdir={settings.run_dir}/tensorboard"
+    )

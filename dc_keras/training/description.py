@@ -1,0 +1,63 @@
+"""What a run says about itself before it begins."""
+
+import textwrap
+
+import tensorflow as tf
+
+from dc_keras.assembly import Schedule
+from dc_keras.clustering.kmeans import kmeans_devices
+from dc_keras.config import TrainingConfig
+from dc_keras.data.sources.image_source import ImageSource
+
+
+def describe_run(
+    config: TrainingConfig,
+    source: ImageSource,
+    num_weights: int,
+    strategy: tf.distribute.Strategy,
+    schedule: Schedule,
+) -> str:
+    """Says in a few lines what is about to happen."""
+    labels = ""
+    if source.class_names is not None and source.labels is not None:
+        labels = f"{len(source.class_names)} classes, used for the log alone"
+    replicas = strategy.num_replicas_in_sync
+    made = strategy.experimental_local_results(strategy.run(lambda: tf.zeros([])))
+    devices = ", ".join(tensor.device.rpartition("device:")[2] for tensor in made)
+    return (
+        f"Images:   {len(source):,} from {config.data_dir} ({labels or 'no labels'})\n"
+        f"Network:  {config.arch}{' behind Sobel' if config.sobel else ''}, "
+        f"width {config.width:g}, {num_weights:,} weights, {config.image_size} px\n"
+        f"Clusters: {'at most ' if config.clustering == 'pic' else ''}{config.num_clusters:,} by "
+        f"{config.clustering}, on {config.pca_dim}{' whitened' if config.whiten else ''} "
+        "dimensions\n"
+        f"Training: {schedule.epochs} epochs of {schedule.steps} steps of {config.batch_size} "
+        f"images{f' on {replicas} replicas' if replicas > 1 else ''}\n"
+        f"Devices:  network on {devices}; k-means on {kmeans_devices()}\n"
+        f"{describe_settings(config)}\n"
+        f"Run:      {config.run_dir}"
+    )
+
+
+def describe_settings(config: TrainingConfig) -> str:
+    """The settings that are not the paper's, and where they come from."""
+    origins = config.origins()
+
+    def listed(origin: str) -> str:
+        found = [
+            f"{name}={getattr(config, name)}"
+            for name, came_from in origins.items()
+            if came_from == origin and name not in ("mode", "data_dir", "run_dir")
+        ]
+        return textwrap.fill(
+            " ".join(found) or "nothing",
+            width=100,
+            initial_indent=" " * 10,
+            subsequent_indent=" " * 10,
+            break_on_hyphens=False,
+        ).strip()
+
+    lines = [f"Given:    {listed('given')}"]
+    if config.mode != "paper":
+        lines.insert(0, f"Mode:     {config.mode}, which sets {listed('mode')}")
+    return "\n".join([*lines, "Paper's:  all else, see flags.cfg in the run's folder"])

@@ -1,0 +1,106 @@
+"""The images of a run: opened, inspected once, recorded in its folder, perhaps decoded."""
+
+import dataclasses
+import sys
+from collections.abc import Mapping
+
+from dc_keras.data.sources.decoded import hold_decoded
+from dc_keras.data.sources.image_source import ImageSource
+from dc_keras.data.sources.inspection import leave_out_unreadable, write_unreadable
+from dc_keras.data.sources.manifest import positions_of, read_manifest, write_manifest
+from dc_keras.data.sources.open import open_source
+from dc_keras.data.sources.stand_ins import SourceWithStandIns
+from dc_keras.errors import InputError
+from dc_keras.runs.run_directory import RunDirectory
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageOptions:
+    """Which images a run learns from, and how they are read.
+
+    Attributes:
+        data_dir: Where they are; see `open_source`.
+        max_bad_fraction: Largest fraction of them that may be unreadable, at the start or later.
+        cache: Where decoded images are held; see `hold_decoded`.
+        num_clusters: Of which there may not be more than images.
+        seed: The run's seed.
+    """
+
+    data_dir: str
+    max_bad_fraction: float
+    cache: str
+    num_clusters: int
+    seed: int
+
+
+def open_images(options: ImageOptions, run: RunDirectory) -> SourceWithStandIns:
+    """Opens the images of a run and records them in its folder.
+
+    A new run looks at every file and leaves out what cannot be read. A run that goes on takes the
+    images of its manifest, and others of them in place of those that are gone.
+
+    Raises:
+        InputError: If there are no images, too many bad ones, or fewer than clusters, or if too
+            many images of the manifest are gone.
+    """
+
+    def report(reasons: Mapping[str, str]) -> None:
+        write_unreadable(reasons, run.unreadable)
+        print(
+            f"Images that cannot be read any more: {len(reasons):,}. Others of their clusters "
+            f"stand in for them; listed in {run.unreadable}",
+            file=sys.stderr,
+        )
+
+    source = open_source(options.data_dir)
+    if run.exists():
+        names = read_manifest(run.manifest).names
+        positions, _ = positions_of(names, source)
+        source = source.select(positions)
+        if len(positions):
+            source = _decoded(source, options, run)
+        return SourceWithStandIns(source, names, options.max_bad_fraction, report)
+    source = _open_new(source, options, run)
+    return SourceWithStandIns(
+        _decoded(source, options, run), source.names, options.max_bad_fraction, report
+    )
+
+
+def _open_new(source: ImageSource, options: ImageOptions, run: RunDirectory) -> ImageSource:
+    """Leaves out the images that cannot be read, and writes manifest and list of these."""
+    check_number_of_clusters(options.num_clusters, len(source))
+    readable, unreadable = leave_out_unreadable(
+        source, options.max_bad_fraction, progress=sys.stderr.isatty()
+    )
+    check_number_of_clusters(options.num_clusters, len(readable))
+    run.path.mkdir(parents=True, exist_ok=True)
+    if unreadable:
+        write_unreadable({source.names[i]: why for i, why in unreadable.items()}, run.unreadable)
+        print(f"Left out {len(unreadable)} unreadable images, listed in {run.unreadable}")
+    write_manifest(readable, run.manifest)
+    return readable
+
+
+def _decoded(source: ImageSource, options: ImageOptions, run: RunDirectory) -> ImageSource:
+    source, how = hold_decoded(
+        source, options.cache, run.path, seed=options.seed, progress=sys.stderr.isatty()
+    )
+    if how:
+        print(f"Images are {how}")
+    return source
+
+
+def check_number_of_clusters(num_clusters: int, num_images: int) -> None:
+    """Refuses more clusters than images before any work is done.
+
+    Raises:
+        InputError: With a number of clusters that suits the images.
+    """
+    if num_clusters > num_images:
+        # Some tens of images for each cluster, and a head that small data can train.
+        suggestion = max(2, num_images // 50)
+        raise InputError(
+            f"There are fewer images than clusters. Received: --num_clusters={num_clusters} for "
+            f"{num_images} images. Expected at most as many clusters as images; try "
+            f"--num_clusters={suggestion}."
+        )

@@ -1,0 +1,249 @@
+"""One training run, from the settings to a trained network and the clusters it sees.
+
+    repeat:
+        features of all images  ->  PCA, whitening, L2  ->  k-means  ->  pseudo-labels
+        train the network for an epoch to predict them, on images drawn uniformly over clusters
+
+All of it happens in one `model.fit`; `Recluster` does the first line at the beginning of an epoch.
+"""
+
+import sys
+from collections.abc import Sequence
+
+import keras
+
+from dc_keras import assembly
+from dc_keras.assembly import Schedule
+from dc_keras.config import TrainingConfig
+from dc_keras.data.batches.training import TrainingBatches
+from dc_keras.data.sources.stand_ins import LOOK_AHEAD, ReadingOn, SourceWithStandIns
+from dc_keras.models.deepcluster import DeepCluster, plain_network
+from dc_keras.models.feature_extractor import FEATURES, FeatureExtractor, feature_model
+from dc_keras.runs.checkpoints import Checkpoint, Place
+from dc_keras.runs.run_directory import RunDirectory
+from dc_keras.runs.trained_model import is_complete, save_model
+from dc_keras.training.collapse import CollapseGuard
+from dc_keras.training.description import describe_run
+from dc_keras.training.image_clustering import ImageClusterer, sampled_views
+from dc_keras.training.images import ImageOptions, open_images
+from dc_keras.training.interruption import Interruption
+from dc_keras.training.monitoring import Monitor
+from dc_keras.training.recluster import Recluster
+from dc_keras.training.resuming import (
+    Cadence,
+    RestoreEpochState,
+    SaveCheckpoint,
+    load_latest,
+    restored_turn,
+)
+from dc_keras.training.turn import Turn
+
+
+def train(config: TrainingConfig) -> RunDirectory:
+    """Trains DeepCluster as the settings say.
+
+    Args:
+        config: Validated settings.
+
+    Returns:
+        The run directory, with everything in it.
+
+    Raises:
+        InputError: If images, settings or run directory do not allow the run; see the message.
+        Interrupted: If a signal asked it to stop. What was done is saved.
+    """
+    config = config.with_absolute_paths()
+    run = RunDirectory(config.run_dir)
+    run.check(config)
+    interruption = Interruption()
+    with interruption.listening(), run.locked():
+        return _train(config, run, interruption)
+
+
+def _train(config: TrainingConfig, run: RunDirectory, interruption: Interruption) -> RunDirectory:
+    """Trains in a run directory that is checked and locked."""
+    # Machine, images, network
+    strategy = assembly.prepare_devices(config)
+    source = open_images(image_options(config), run)
+    config.save(run.flags)
+    schedule = Schedule.of(config, len(source))
+    with strategy.scope():
+        model = assembly.build_trainer(config, schedule)
+
+    # Where it goes on from
+    checkpoint = resume(config, run, model, len(source))
+    place = checkpoint.place if checkpoint else Place(0)
+    print(describe_run(config, source, model.count_params(), strategy, schedule), flush=True)
+    if place.epoch >= schedule.epochs and is_complete(run, place.epoch):
+        print("The run is complete.")
+        return run
+
+    # The two halves of the loop, clustering and training, and what watches over them
+    clusterer = make_clusterer(config, source, model)
+    batches = assembly.training_batches(config, source, schedule)
+    recluster = Recluster(
+        model,
+        batches.sampler,
+        clusterer,
+        reassign=config.reassign,
+        head_start=config.head_start,
+        seed=config.seed,
+        on_clustered=lambda turn: record_clusters(turn, run, source),
+    )
+    if checkpoint:
+        source.set_clusters(checkpoint.clusters.assignments)
+        recluster.restore(restored_turn(checkpoint))
+    monitor = Monitor(
+        run,
+        source,
+        batches.dataset(),
+        image_size=config.image_size,
+        epochs=schedule.epochs,
+        batch_size=config.batch_size,
+        seed=config.seed,
+    )
+    save = SaveCheckpoint(run, interruption, cadence(config), place)
+    callbacks = callbacks_in_order(
+        recluster, RestoreEpochState(), monitor, make_guard(config, run), save
+    )
+
+    # Training
+    fit(model, batches, callbacks, save, reading=ReadingOn(source), epochs=schedule.epochs)
+    monitor.close()
+
+    # Result: the network, and the clusters of all images as it sees them at the end
+    last = recluster.turn
+    final = clusterer.cluster(schedule.epochs, last.shown_assignments if last else None)
+    clusters = final.clusters.renumbered(final.numbers)
+    save_model(run, plain_network(model), clusters, final.whitening, source.names, save.place.epoch)
+    return run
+
+
+def image_options(config: TrainingConfig) -> ImageOptions:
+    """Which images a run learns from, and how they are read."""
+    # How much memory is free must not decide about bits.
+    cache = "off" if config.deterministic and config.cache == "auto" else config.cache
+    return ImageOptions(
+        data_dir=config.data_dir,
+        max_bad_fraction=config.max_bad_fraction,
+        cache=cache,
+        num_clusters=config.num_clusters,
+        seed=config.seed,
+    )
+
+
+def cadence(config: TrainingConfig) -> Cadence:
+    """When checkpoints are written."""
+    return Cadence(
+        keep=config.keep_checkpoints,
+        every_steps=config.checkpoint_every_steps,
+        every_seconds=60 * config.checkpoint_every_minutes,
+    )
+
+
+def resume(
+    config: TrainingConfig, run: RunDirectory, model: DeepCluster, num_images: int
+) -> Checkpoint | None:
+    """Loads the checkpoint that `--resume` asks for into the model, if there is one."""
+    checkpoint = load_latest(run, model, config.resume, num_images)
+    if checkpoint and config.learning_rate_schedule == "constant":
+        # Not the one of the checkpoint, which may be of another run.
+        model.optimizer.learning_rate = config.learning_rate
+        model.head_optimizer.learning_rate = config.learning_rate
+    return checkpoint
+
+
+def make_clusterer(
+    config: TrainingConfig, source: SourceWithStandIns, model: DeepCluster
+) -> ImageClusterer:
+    """Makes what clusters the images by the features of the model as it is."""
+    with model.distribute_strategy.scope():
+        extractor = FeatureExtractor(feature_model(model, FEATURES))
+    augmentation = assembly.augmentation(config)
+    return ImageClusterer(
+        source,
+        extractor,
+        assembly.clustering_options(config),
+        views=sampled_views(source, augmentation, batch_size=config.batch_size, seed=config.seed),
+        batch_size=config.batch_size,
+        seed=config.seed,
+        progress=sys.stderr.isatty(),
+    )
+
+
+def make_guard(config: TrainingConfig, run: RunDirectory) -> CollapseGuard:
+    """Makes what looks for signs of collapse, from the first clustering of the run on."""
+    earlier = {
+        record["epoch"] - 1: record["cluster"]
+        for record in run.read_metrics()
+        if "clusters" in record["cluster"]
+    }
+    return CollapseGuard(
+        earlier,
+        max_cluster_fraction=config.max_cluster_fraction,
+        stop=config.on_collapse == "stop",
+    )
+
+
+def record_clusters(turn: Turn, run: RunDirectory, source: SourceWithStandIns) -> None:
+    """Keeps the clusters of a turn: in the run's folder, and where stand-ins are chosen."""
+    run.save_assignments(turn.epoch + 1, turn.shown_assignments)
+    source.set_clusters(turn.clusters.assignments)
+
+
+def callbacks_in_order(
+    recluster: Recluster,
+    restore_state: RestoreEpochState,
+    monitor: Monitor,
+    guard: CollapseGuard,
+    save: SaveCheckpoint,
+) -> list[keras.callbacks.Callback]:
+    """The callbacks of a training, in the only order in which they do what they are for.
+
+    An epoch begins with its clustering, of which the others are told one after the other: an epoch
+    that is taken up gets its state back, the figures are shown before they are judged, and signals
+    wait for steps from the last one on. An epoch ends with its figures, then with the checkpoint:
+    a run goes on behind both.
+    """
+    recluster.tell(restore_state, monitor, guard, save)
+    return [recluster, restore_state, monitor, save]
+
+
+def fit(
+    model: DeepCluster,
+    batches: TrainingBatches,
+    callbacks: Sequence[keras.callbacks.Callback],
+    save: SaveCheckpoint,
+    *,
+    reading: ReadingOn,
+    epochs: int,
+) -> None:
+    """Trains from where `save` is to the end, past images that cannot be read any more.
+
+    Args:
+        model: The trainer.
+        batches: What it is trained on.
+        callbacks: See `callbacks_in_order`; `save` is one of them.
+        save: Knows how far the training has come.
+        reading: Finds stand-ins for such images.
+        epochs: Keras epochs of the whole run.
+    """
+
+    def place():
+        return save.place
+
+    def upcoming():
+        return batches.upcoming(save.place.step, LOOK_AHEAD)
+
+    while save.place.epoch < epochs:
+        epoch, step = save.place
+        with reading.past_errors(place, upcoming):
+            model.fit(
+                batches.dataset(first_step=step),
+                # An epoch that is taken up is shorter than others, and a fit of its own.
+                epochs=epoch + 1 if step else epochs,
+                initial_epoch=epoch,
+                shuffle=False,
+                callbacks=list(callbacks),
+                verbose=1 if sys.stdout.isatty() else 2,
+            )

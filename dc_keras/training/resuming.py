@@ -1,0 +1,183 @@
+"""Going on with a run: which checkpoint it starts from, and when the next ones are written."""
+
+import dataclasses
+import pathlib
+import time
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+
+from dc_keras.errors import InputError
+from dc_keras.models.deepcluster import DeepCluster
+from dc_keras.runs.checkpoints import (
+    Checkpoint,
+    Place,
+    epoch_state,
+    load_checkpoint,
+    restore_epoch_state,
+)
+from dc_keras.runs.run_directory import RunDirectory, first_readable
+from dc_keras.training.collapse import check_loss, check_weights
+from dc_keras.training.interruption import Interruption
+from dc_keras.training.turn import Turn
+
+
+def load_latest(
+    run: RunDirectory, model: DeepCluster, resume: str, num_images: int
+) -> Checkpoint | None:
+    """Loads the checkpoint to go on from into the model, and forgets what came after it.
+
+    Args:
+        run: The run that goes on.
+        model: The compiled trainer.
+        resume: "auto", "never", or the folder of a checkpoint.
+        num_images: Images of the run.
+
+    Returns:
+        The checkpoint, or None where there is none to go on from.
+
+    Raises:
+        InputError: If the checkpoint asked for is none, or does not fit.
+    """
+    if resume not in ("auto", "never"):
+        candidates: Sequence[pathlib.Path] = [pathlib.Path(resume)]
+    else:
+        candidates = run.newest_checkpoints()
+    if not candidates:
+        run.forget_after(Place(0))
+        return None
+    path, checkpoint = first_readable(candidates, lambda path: load_checkpoint(path, model))
+    if len(checkpoint.clusters.assignments) != num_images:
+        raise InputError(
+            f"The checkpoint belongs to other images. Received: {path} with "
+            f"{len(checkpoint.clusters.assignments)} images. Expected {num_images}."
+        )
+    run.forget_after(checkpoint.place)
+    epoch, step = checkpoint.place
+    where = f"step {step} of epoch {epoch + 1}" if step else f"epoch {epoch}"
+    print(f"Going on after {where} from {path}")
+    return checkpoint
+
+
+def restored_turn(checkpoint: Checkpoint) -> Turn:
+    """What the latest epoch of a checkpoint began with: one that is under way, or done."""
+    epoch, step = checkpoint.place
+    return Turn(
+        epoch=epoch if step else epoch - 1,
+        clusters=checkpoint.clusters,
+        numbers=checkpoint.numbers,
+        whitening=checkpoint.whitening,
+        figures=checkpoint.figures,
+        seconds=checkpoint.seconds,
+        clustered=checkpoint.clustered,
+    )
+
+
+class RestoreEpochState(keras.callbacks.Callback):
+    """Gives an epoch that is taken up the running means and the place in dropout's draws it had.
+
+    Keras starts them anew with every epoch.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self._state: dict[str, np.ndarray] = {}
+
+    def on_train_begin(self, logs=None):
+        self._state = epoch_state(self.model)
+
+    def begin_turn(self, turn: Turn) -> None:
+        """Restores the state of an epoch that is taken up."""
+        if turn.taken_up:
+            restore_epoch_state(self.model, self._state)
+
+
+@dataclasses.dataclass(frozen=True)
+class Cadence:
+    """When checkpoints are written beside the end of each epoch, and how many stay.
+
+    Attributes:
+        keep: Number of newest checkpoints to keep.
+        every_steps: Save after every so many steps of an epoch; 0 does not.
+        every_seconds: Save when so much time has passed since the last time; 0 does not.
+    """
+
+    keep: int
+    every_steps: int = 0
+    every_seconds: float = 0.0
+
+
+class SaveCheckpoint(keras.callbacks.Callback):
+    """Writes checkpoints, and stops the run when a signal asks for it.
+
+    Args:
+        run: Where to write.
+        interruption: What signals ask for.
+        cadence: When to write.
+        place: How far the training has come before this fit.
+
+    Attributes:
+        place: How far it has come.
+    """
+
+    def __init__(
+        self, run: RunDirectory, interruption: Interruption, cadence: Cadence, place: Place
+    ):
+        super().__init__()
+        self._run = run
+        self._interruption = interruption
+        self._cadence = cadence
+        self.place = place
+        self._turn: Turn
+        self._first_step = 0
+        self._saved_at = time.monotonic()
+
+    def begin_turn(self, turn: Turn) -> None:
+        """Takes what the epoch begins with; from here on signals wait for the end of a step."""
+        self._turn = turn
+        self._interruption.postpone()
+
+    def on_train_begin(self, logs=None):
+        self._first_step = self.place.step
+
+    def on_train_batch_end(self, batch, logs=None):
+        step = self._first_step + batch + 1
+        self.place = Place(self.place.epoch, step)
+        check_loss(logs["loss"], self._described_place())
+        if step == self._first_step + self.params["steps"]:
+            return  # the end of the epoch is saved behind its figures
+        cadence = self._cadence
+        stop = self._interruption.requested is not None
+        late = 0 < cadence.every_seconds <= time.monotonic() - self._saved_at
+        due = cadence.every_steps and step % cadence.every_steps == 0
+        if stop or late or due or self._interruption.save_requested:
+            self._save()
+        self._interruption.raise_if_requested()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._first_step = 0
+        self.place = Place(epoch + 1)
+        self._save()
+        self._interruption.stop_at_once()
+
+    def _described_place(self) -> str:
+        epoch, step = self.place
+        return f"step {step} of epoch {epoch + 1}" if step else f"the end of epoch {epoch}"
+
+    def _save(self) -> None:
+        # Before the state is taken: a request that comes meanwhile is for the next step.
+        self._interruption.save_requested = False
+        check_weights(self.model, self._described_place())
+        turn = self._turn
+        checkpoint = Checkpoint(
+            place=self.place,
+            clusters=turn.clusters,
+            numbers=turn.numbers,
+            whitening=turn.whitening,
+            clustered=turn.clustered,
+            figures=dict(turn.figures),
+            seconds=dict(turn.seconds),
+        )
+        self._run.save_checkpoint(self.model, checkpoint, self._cadence.keep)
+        self._saved_at = time.monotonic()

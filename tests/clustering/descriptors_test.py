@@ -1,0 +1,70 @@
+"""Descriptors of all images, in bounded memory."""
+
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from dc_keras.clustering.descriptors import compute_descriptors
+from dc_keras.clustering.whitening import fit_whitening
+from dc_keras.errors import DegenerateDataError
+
+
+def fake_extraction(features, log, batch_size=7):
+    """An extractor over a matrix of features that notes what it was asked for."""
+
+    def extract(indices):
+        log.append(np.array(indices))
+        for start in range(0, len(indices), batch_size):
+            yield features[indices[start : start + batch_size]]
+
+    return extract
+
+
+def test_all_images_fit_the_sample(rng):
+    features, log = rng.normal(size=(50, 20)).astype("float32"), []
+    got = compute_descriptors(fake_extraction(features, log), 50, pca_dim=8, pca_images=50, rng=rng)
+    np.testing.assert_allclose(got.values, fit_whitening(features, 8).apply(features), atol=1e-6)
+    assert len(log) == 1
+
+
+def test_pca_on_a_sample(rng):
+    features, log = rng.normal(size=(100, 20)).astype("float32"), []
+    got = compute_descriptors(
+        fake_extraction(features, log), 100, pca_dim=8, pca_images=30, rng=np.random.default_rng(1)
+    )
+    sample, rest = log
+    assert len(sample) == 30 and sorted([*sample, *rest]) == list(range(100)), "each image once"
+    np.testing.assert_allclose(
+        got.values, fit_whitening(features[sample], 8).apply(features), atol=1e-5
+    )
+
+
+def test_memory_is_bounded_by_sample_and_descriptors():
+    """20,000 images of 1,000 features would be 80 MB; 1,000 to fit on are 4 MB."""
+    rng = np.random.default_rng(0)
+    basis = rng.normal(size=(16, 1000)).astype("float32")
+
+    def extract(indices):
+        for start in range(0, len(indices), 100):
+            codes = np.random.default_rng(start).normal(
+                size=(len(indices[start : start + 100]), 16)
+            )
+            yield codes.astype("float32") @ basis
+
+    tracemalloc.start()
+    try:
+        compute_descriptors(extract, 20_000, pca_dim=8, pca_images=1000, rng=rng)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    # Sample 4 MB, its covariance in float64 8 MB with LAPACK's copies of it, descriptors 0.6 MB.
+    assert peak < 45e6, f"{peak / 1e6:.0f} MB"
+
+
+@pytest.mark.parametrize("where", [3, 45])
+def test_features_that_are_not_finite(rng, where):
+    features = rng.normal(size=(50, 20)).astype("float32")
+    features[where, 2] = np.nan
+    with pytest.raises(DegenerateDataError, match="not finite.*lower --learning_rate"):
+        compute_descriptors(fake_extraction(features, []), 50, pca_dim=8, pca_images=20, rng=rng)

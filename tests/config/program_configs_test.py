@@ -1,0 +1,72 @@
+"""Settings of the programs around the training; see also tests/programs."""
+
+import dataclasses
+
+import pytest
+
+from dc_keras.config import (
+    AssignConfig,
+    ConvertConfig,
+    EvaluationConfig,
+    ExportConfig,
+    PackConfig,
+    TrainingConfig,
+)
+from dc_keras.errors import InputError
+
+
+def test_baselines_are_taken_in_their_order():
+    config = EvaluationConfig.from_arguments(["--run_dir=r", "--baseline=random, supervised"])
+    config.validate()
+    assert config.baselines() == ("random", "supervised")
+
+
+def test_no_baselines():
+    config = EvaluationConfig.from_arguments(["--run_dir=r", "--baseline="])
+    config.validate()
+    assert config.baselines() == ()
+
+
+def test_unknown_baselines_are_refused():
+    with pytest.raises(
+        InputError, match="--baseline=best. Expected some of: random, pixels, supervised"
+    ):
+        EvaluationConfig.from_arguments(["--run_dir=r", "--baseline=best"]).validate()
+
+
+@pytest.mark.parametrize("name", ["test_fraction", "max_images", "batch_size"])
+def test_bad_evaluation_flags(name):
+    with pytest.raises(InputError, match=f"--{name}"):
+        EvaluationConfig.from_arguments(["--run_dir=r", f"--{name}=0"]).validate()
+
+
+@pytest.mark.parametrize("flag", ["--max_bad_fraction=1", "--batch_size=0"])
+def test_bad_flags_of_assign(flag):
+    given = ["--run_dir=r", "--data_dir=d", "--out=o"]
+    AssignConfig.from_arguments(given).validate()
+    with pytest.raises(InputError, match=f"{flag.partition('=')[0]}. Received: "):
+        AssignConfig.from_arguments([*given, flag]).validate()
+
+
+@pytest.mark.parametrize(
+    ("config", "missing"),
+    [
+        (EvaluationConfig, "--run_dir"),
+        (ExportConfig, "--run_dir and --out"),
+        (AssignConfig, "--run_dir and --data_dir and --out"),
+    ],
+)
+def test_required_flags_of_programs(config, missing):
+    with pytest.raises(InputError, match=f"^{missing} must be given.$"):
+        config.from_arguments([]).validate()
+
+
+@pytest.mark.parametrize(
+    "config",
+    [TrainingConfig, EvaluationConfig, ExportConfig, AssignConfig, ConvertConfig, PackConfig],
+)
+def test_help_texts_are_there_and_differ(config):
+    texts = [field.metadata["help"] for field in dataclasses.fields(config)]
+    assert all(texts)
+    spoken = [text for text in texts if not text.startswith("As for")]
+    assert len(set(spoken)) == len(spoken)

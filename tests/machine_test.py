@@ -1,0 +1,100 @@
+"""Devices, strategies, precision, and what the processor can do."""
+
+import keras
+import pytest
+import tensorflow as tf
+
+from dc_keras.errors import InputError
+from dc_keras.machine import (
+    computes_in_bfloat16,
+    configure_devices,
+    make_strategy,
+    precision_of_layers,
+    processor,
+)
+
+
+@pytest.fixture
+def unknown_processor():
+    """Has the processor looked at anew, in the test and behind it."""
+    computes_in_bfloat16.cache_clear()
+    yield
+    computes_in_bfloat16.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "fast"),
+    [
+        ("model name\t: AMD EPYC\nflags\t\t: fpu avx2\nflags\t\t: fpu avx2\n", "AMD EPYC", False),
+        ("model name\t: Xeon\nflags\t\t: avx512f avx512_bf16\n", "Xeon", True),
+        ("processor\t: 0\nFeatures\t: fp asimd bf16\n", "", True),
+        ("processor\t: 0\n", "", None),
+        (None, "", None),
+    ],
+)
+def test_what_the_processor_is(monkeypatch, unknown_processor, text, name, fast):
+    def read_text(path):
+        if text is None:
+            raise FileNotFoundError(path)
+        return text
+
+    with monkeypatch.context() as patched:
+        patched.setattr("pathlib.Path.read_text", read_text)
+        assert (processor()[0], computes_in_bfloat16()) == (name, fast)
+
+
+@pytest.mark.parametrize(
+    ("name", "virtual_devices", "replicas"),
+    [("one", 2, 1), ("mirrored", 2, 2), ("auto", 2, 2), ("auto", 0, 1)],
+)
+def test_strategies(two_devices, name, virtual_devices, replicas):
+    assert make_strategy(name, virtual_devices).num_replicas_in_sync == replicas
+
+
+def test_mirrored_needs_two_devices():
+    with pytest.raises(InputError, match="at least two devices.*--virtual_devices=2"):
+        make_strategy("mirrored", 0)
+
+
+def test_unknown_strategy():
+    with pytest.raises(InputError, match="Received: --strategy=tpu. Expected one of: auto, one"):
+        make_strategy("tpu")
+
+
+def test_devices_cannot_be_changed_once_tensorflow_runs(two_devices):
+    with pytest.raises(InputError, match="already running. Received: virtual_devices=3"):
+        configure_devices(virtual_devices=3)
+
+
+def test_the_same_devices_can_be_asked_for_again(two_devices):
+    configure_devices(virtual_devices=2)
+    assert [device.name for device in tf.config.list_logical_devices("CPU")] == two_devices
+
+
+def test_gpu_memory_is_taken_as_needed(monkeypatch):
+    growing = []
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [f"{kind}:0", f"{kind}:1"])
+    monkeypatch.setattr(
+        tf.config.experimental, "set_memory_growth", lambda gpu, on: growing.append((gpu, on))
+    )
+    configure_devices()
+    assert growing == [("GPU:0", True), ("GPU:1", True)]
+
+
+def test_layers_compute_in_the_precision_and_keep_weights_in_float32():
+    with precision_of_layers("mixed_bfloat16"):
+        layer = keras.layers.Dense(2)
+    assert (layer.compute_dtype, layer.variable_dtype) == ("bfloat16", "float32")
+
+
+def test_precision_holds_within_its_context_alone():
+    with precision_of_layers("mixed_bfloat16"):
+        pass
+    assert keras.layers.Dense(2).compute_dtype == "float32"
+
+
+def test_precision_is_put_back_when_something_ends_the_context():
+    with precision_of_layers("mixed_bfloat16"):
+        with pytest.raises(ValueError, match="ends it early"), precision_of_layers("mixed_float16"):
+            raise ValueError("what ends it early")
+        assert keras.layers.Dense(2).compute_dtype == "bfloat16"

@@ -1,0 +1,60 @@
+"""The program that packs and verifies."""
+
+import subprocess
+import sys
+
+import pytest
+
+from data_sets import load_eagerly, write_photograph
+from dc_keras.config import PackConfig
+from dc_keras.data.sources.open import open_source
+from dc_keras.errors import InputError
+from repository import REPOSITORY
+
+pytest.importorskip("array_record")
+
+
+def run(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "dc_keras", "pack", *map(str, arguments)],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_the_program_packs_and_verifies(tmp_path):
+    for i in range(4):
+        write_photograph(tmp_path / "files" / "ab"[i % 2] / f"{i}.jpg", 20, 30 + i)
+    (tmp_path / "files" / "a" / "broken.jpg").write_text("no image")
+    files, packed = tmp_path / "files", tmp_path / "packed"
+    done = run(files, packed, "--max_bad_fraction=0.5", "--shard_images=3")
+    assert done.returncode == 0, done.stderr
+    assert "Packed 4 images (1 unreadable ones left out) into 2 shards" in done.stdout
+    source = open_source(str(packed))
+    assert source.names == ("a/0.jpg", "b/1.jpg", "a/2.jpg", "b/3.jpg")
+    contents = [image.numpy() for image in load_eagerly(source)]
+    assert contents == [(files / name).read_bytes() for name in source.names]
+    assert run("--verify", packed).stdout == f"All 4 images of {packed} are as they were packed.\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["files"], "OUT must be given"),
+        (["packed", "x", "--verify"], "OUT would be ignored"),
+        (["files", "x", "--shard_images=0"], "--shard_images"),
+        (["files", "x", "--short_side=-1"], "--short_side"),
+    ],
+)
+def test_wrong_arguments(arguments, message):
+    with pytest.raises(InputError, match=message):
+        PackConfig.from_arguments(arguments).validate()
+
+
+def test_only_packed_folders_are_verified(tmp_path):
+    write_photograph(tmp_path / "1.jpg", 8, 8)
+    done = run("--verify", tmp_path)
+    assert done.returncode == 2
+    assert "no packed folder" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,187 @@
+"""The images of a run: what is left out, recorded, refused and found again."""
+
+import csv
+import dataclasses
+import threading
+import time
+
+import numpy as np
+import pytest
+
+import textures
+from dc_keras.config import EvaluationConfig
+from dc_keras.errors import InputError
+from dc_keras.evaluation.evaluate import evaluate
+from dc_keras.runs.run_directory import RunDirectory
+from dc_keras.training.images import ImageOptions, check_number_of_clusters, open_images
+from dc_keras.training.loop import image_options, train
+from tiny import tiny
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Sixteen images in class folders."""
+    images, labels = textures.textures(4)
+    textures.write_folders(tmp_path / "images", images, labels)
+    return tmp_path / "images"
+
+
+@pytest.fixture
+def run(tmp_path):
+    return RunDirectory(tmp_path / "run")
+
+
+def options(folder, max_bad_fraction=0.2):
+    return ImageOptions(
+        str(folder), max_bad_fraction=max_bad_fraction, cache="off", num_clusters=4, seed=1
+    )
+
+
+def some(folder):
+    """Some image file of a folder."""
+    return sorted(folder.rglob("*.png"))[3]
+
+
+def start(run, folder):
+    """Opens the images of a new run, so that the next call finds that it goes on."""
+    source = open_images(options(folder), run)
+    tiny(folder, run.path).save(run.flags)
+    return source
+
+
+def test_a_new_run_leaves_out_what_cannot_be_read_and_lists_it(run, folder, capsys):
+    broken = some(folder)
+    broken.write_bytes(b"no image")
+    source = open_images(options(folder), run)
+    name = str(broken.relative_to(folder))
+    assert len(source) == 15 and name not in source.names
+    assert name in run.unreadable.read_text() and name not in run.manifest.read_text()
+    assert "Left out 1 unreadable images, listed in " in capsys.readouterr().out
+
+
+def test_a_run_that_goes_on_takes_the_images_of_its_manifest(run, folder):
+    names = start(run, folder).names
+    textures.write_folders(folder, *textures.textures(1, seed=9), ["new a", "b", "c", "d"])
+    again = open_images(options(folder), run)
+    assert again.names == names and not again.gone
+
+
+def test_a_run_that_goes_on_has_stand_ins_for_what_is_gone(run, folder, capsys):
+    start(run, folder)
+    lost = some(folder)
+    lost.unlink()
+    again = open_images(options(folder), run)
+    name = str(lost.relative_to(folder))
+    assert list(again.gone) == [again.names.index(name)]
+    with open(run.unreadable, newline="") as file:
+        assert [row["path"] for row in csv.DictReader(file)] == [name]
+    assert "cannot be read any more: 1. " in capsys.readouterr().err
+
+
+def test_a_run_does_not_go_on_when_too_many_are_gone(run, folder):
+    start(run, folder)
+    some(folder).unlink()
+    with pytest.raises(InputError, match=r"1 of 16 (?s:.*)not found when"):
+        open_images(options(folder, max_bad_fraction=0.01), run)
+
+
+def test_unreadable_images_are_no_images_to_cluster(run, folder):
+    some(folder).write_bytes(b"no image")
+    with pytest.raises(InputError, match="--num_clusters=16 for 15 images"):
+        open_images(dataclasses.replace(options(folder), num_clusters=16), run)
+    assert not run.path.exists()
+
+
+def test_as_many_clusters_as_images_are_allowed():
+    check_number_of_clusters(64, 64)
+
+
+@pytest.mark.parametrize(("images", "advice"), [(3, 2), (64, 2), (1000, 20)])
+def test_a_number_of_clusters_that_suits_the_images_is_advised(images, advice):
+    with pytest.raises(InputError, match=f"for {images} images.*try --num_clusters={advice}[.]$"):
+        check_number_of_clusters(images + 1, images)
+
+
+@pytest.mark.parametrize("clusters", ["--num_clusters=17", "--num_clusters=10000"])
+def test_more_clusters_than_images_are_refused_before_anything_is_written(run, folder, clusters):
+    with pytest.raises(InputError, match="16 images.*try --num_clusters=2"):
+        train(tiny(folder, run.path, clusters))
+    assert not run.path.exists()
+
+
+def test_a_missing_folder_is_refused_before_anything_is_written(run):
+    with pytest.raises(InputError, match="no/such"):
+        train(tiny("no/such", run.path))
+    assert not run.path.exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "cache"),
+    [
+        ([], "auto"),
+        (["--deterministic"], "off"),
+        (["--deterministic", "--cache=ram"], "ram"),
+        (["--cache=disk"], "disk"),
+    ],
+)
+def test_free_memory_does_not_decide_about_bits(flags, cache):
+    assert image_options(tiny("images", "run", *flags)).cache == cache
+
+
+@pytest.fixture(scope="module")
+def robbed(tmp_path_factory):
+    """A run of four epochs that lost five of 64 images behind the first: settings and names."""
+    folder = tmp_path_factory.mktemp("robbed")
+    images, labels = textures.textures(16)
+    textures.write_folders(folder / "images", images, labels)
+    flags = ["--max_bad_fraction=0.1", "--cache=off", "--epochs=4"]
+    config = tiny(folder / "images", folder / "run", *flags)
+    lost = sorted((folder / "images").rglob("*.png"))[::13]
+    run = RunDirectory(config.run_dir)
+
+    def lose():
+        while not run.metrics.exists():
+            time.sleep(0.01)
+        lost[0].write_bytes(b"no image any more")
+        for path in lost[1:]:
+            path.unlink()
+
+    thread = threading.Thread(target=lose)
+    thread.start()
+    train(config)
+    thread.join()
+    return config, {str(path.relative_to(folder / "images")) for path in lost}
+
+
+@pytest.mark.slow
+def test_images_that_vanish_during_a_run_are_listed(robbed):
+    config, names = robbed
+    assert len(names) == 5
+    with open(RunDirectory(config.run_dir).unreadable, newline="") as file:
+        assert {row["path"] for row in csv.DictReader(file)} == names
+
+
+@pytest.mark.slow
+def test_images_that_vanish_during_a_run_are_counted_and_the_run_goes_on(robbed):
+    config, names = robbed
+    records = RunDirectory(config.run_dir).read_metrics()
+    assert len(records) == 4 and records[-1]["images_gone"] == len(names)
+    assert "images_gone" not in records[0]
+
+
+@pytest.mark.slow
+def test_a_run_that_lost_images_goes_on_later_and_is_evaluated(robbed, capsys):
+    config, names = robbed
+    run = train(dataclasses.replace(config, epochs=5))
+    assert "cannot be read any more: " in capsys.readouterr().err
+    assert len(run.read_metrics()) == 5
+    report = evaluate(EvaluationConfig.from_arguments([f"--run_dir={run.path}", "--baseline="]))
+    assert report.train_images + report.test_images == 64 - len(names)
+
+
+def test_manifests_are_in_the_order_of_the_images(run, folder):
+    source = open_images(options(folder), run)
+    with open(run.manifest, newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["path"] for row in rows] == list(source.names)
+    assert [int(row["index"]) for row in rows] == np.arange(16).tolist()
