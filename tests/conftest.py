@@ -11,6 +11,8 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 import numpy as np
 import pytest
 
+import textures
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _split_cpu_before_tensorflow_starts():
@@ -54,3 +56,12 @@ def torch():
 def rng():
     """A generator with a fixed seed."""
     return np.random.default_rng(7)
+
+
+@pytest.fixture(scope="session")
+def npz(tmp_path_factory):
+    """A data set of 64 textures in four classes, for runs; nothing may be written beside it."""
+    path = tmp_path_factory.mktemp("data") / "textures.npz"
+    images, labels = textures.textures(16)
+    np.savez(path, images=images, labels=labels)
+    return path

@@ -24,14 +24,6 @@ from turns import clustered_images, turn_of
 
 
 @pytest.fixture(scope="module")
-def npz(tmp_path_factory):
-    path = tmp_path_factory.mktemp("data") / "textures.npz"
-    images, labels = textures.textures(16)
-    np.savez(path, images=images, labels=labels)
-    return path
-
-
-@pytest.fixture(scope="module")
 def finished(tmp_path_factory, npz):
     """A run of four epochs."""
     return train(tiny(npz, tmp_path_factory.mktemp("finished") / "run", "--epochs=4"))

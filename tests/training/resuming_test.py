@@ -9,7 +9,6 @@ import signal
 import numpy as np
 import pytest
 
-import textures
 from dc_keras.errors import DegenerateDataError, InputError
 from dc_keras.runs.checkpoints import Checkpoint, Place, epoch_state
 from dc_keras.runs.run_directory import RunDirectory
@@ -28,14 +27,6 @@ from results import assert_same_assignments, assignments
 from tiny import tiny
 from trainers import tiny_trainer
 from turns import turn_of
-
-
-@pytest.fixture(scope="module")
-def npz(tmp_path_factory):
-    path = tmp_path_factory.mktemp("data") / "textures.npz"
-    images, labels = textures.textures(16)
-    np.savez(path, images=images, labels=labels)
-    return path
 
 
 @pytest.fixture(scope="module")
