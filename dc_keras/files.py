@@ -10,11 +10,23 @@ import pathlib
 import re
 import secrets
 import shutil
+import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import IO, Any
 
 from dc_keras.errors import CannotWriteError
+
+# What can be at a path, in words.
+_KINDS = {
+    stat.S_ISREG: "a file",
+    stat.S_ISDIR: "a folder",
+    stat.S_ISLNK: "a link that leads to itself",
+    stat.S_ISCHR: "a device",
+    stat.S_ISBLK: "a device",
+    stat.S_ISFIFO: "a pipe",
+    stat.S_ISSOCK: "a socket",
+}
 
 # Temporary files and folders are called ".NAME." and eight random characters.
 _LEFTOVER = re.compile(r"\..+\.[a-z0-9_]{8}$")
@@ -31,8 +43,11 @@ def write_atomically(path: str | os.PathLike, mode: str = "w") -> Iterator[IO]:
     Yields:
         The open temporary file. When the block raises, `path` stays as it was.
 
+    A link is followed: what it leads to is replaced.
+
     Raises:
-        CannotWriteError: If the disk is full, or does not let the file be written.
+        CannotWriteError: If the disk is full, or does not let the file be written, or if something
+            else than a file is there, such as a device.
 
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = pathlib.Path(folder, "notes.txt")
@@ -41,7 +56,7 @@ def write_atomically(path: str | os.PathLike, mode: str = "w") -> Iterator[IO]:
     ...     path.read_text()
     'whole'
     """
-    path = pathlib.Path(path)
+    path = check_output_file(path)
     text: dict[str, Any] = {}
     if "b" not in mode:
         text = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}
@@ -65,15 +80,17 @@ def write_directory_atomically(path: str | os.PathLike) -> Iterator[pathlib.Path
     """Makes a temporary folder beside `path` and renames it to `path` once it is complete.
 
     Args:
-        path: Where the folder shall be; a folder that is there already is replaced.
+        path: Where the folder shall be; a folder that is there already is replaced. A link is
+            followed: the folder that it leads to is replaced.
 
     Yields:
         The temporary folder to write into. When the block raises, `path` stays as it was.
 
     Raises:
-        CannotWriteError: If the disk is full, or does not let the folder be written.
+        CannotWriteError: If the disk is full, or does not let the folder be written, or if
+            something else than a folder is there.
     """
-    path = pathlib.Path(path)
+    path = check_output_folder(path)
     with explain_write_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = pathlib.Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
@@ -88,7 +105,11 @@ def write_directory_atomically(path: str | os.PathLike) -> Iterator[pathlib.Path
             if path.exists():
                 # A folder cannot be replaced in one step, so the old one moves aside first.
                 aside = _move_aside(path)
-                os.replace(temporary, path)
+                try:
+                    os.replace(temporary, path)
+                except BaseException:
+                    os.replace(aside, path)
+                    raise
                 shutil.rmtree(aside)
             else:
                 os.replace(temporary, path)
@@ -101,6 +122,8 @@ def write_directory_atomically(path: str | os.PathLike) -> Iterator[pathlib.Path
 def remove_directory(path: str | os.PathLike) -> None:
     """Removes a folder, which is whole under its name until it is gone.
 
+    Of a link to one the link alone is removed.
+
     Args:
         path: The folder.
 
@@ -109,7 +132,21 @@ def remove_directory(path: str | os.PathLike) -> None:
     """
     path = pathlib.Path(path)
     with explain_write_errors(path):
-        shutil.rmtree(_move_aside(path))
+        if path.is_symlink():
+            path.unlink()
+        else:
+            shutil.rmtree(_move_aside(path))
+
+
+def spreadsheet_text(text: str) -> str:
+    """A cell of a CSV file for people: an apostrophe keeps a spreadsheet from running a formula.
+
+    Not for files that the program reads again, in which names stay what they are.
+
+    >>> spreadsheet_text("=1+1.png"), spreadsheet_text("a=b.png")
+    ("'=1+1.png", 'a=b.png')
+    """
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else text
 
 
 def append_line(path: str | os.PathLike, line: str) -> None:
@@ -137,10 +174,55 @@ def remove_leftovers(folder: str | os.PathLike) -> None:
     folder = pathlib.Path(folder)
     for path in folder.iterdir() if folder.is_dir() else ():
         if _LEFTOVER.fullmatch(path.name):
-            if path.is_dir():
+            if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
             else:
                 path.unlink()
+
+
+def check_output_file(path: str | os.PathLike) -> pathlib.Path:
+    """Checks that a file can be written somewhere, or replaced there. Changes nothing.
+
+    Args:
+        path: Where the file shall be. Its folder must exist.
+
+    Returns:
+        Where it will be: `path`, or what it leads to if it is a link.
+
+    Raises:
+        CannotWriteError: If something else is there: a folder, or a device, pipe or socket, which
+            a rename would replace; or if its folder is missing or does not let it be written.
+    """
+    return _check_output(path, stat.S_ISREG, "a file, or a name that is free")
+
+
+def check_output_folder(path: str | os.PathLike) -> pathlib.Path:
+    """As `check_output_file`, for a folder. Its own folder need not exist."""
+    return _check_output(path, stat.S_ISDIR, "a folder, or a name that is free")
+
+
+def _check_output(
+    path: str | os.PathLike, is_right: Callable[[int], bool], expected: str
+) -> pathlib.Path:
+    place = pathlib.Path(path)
+    if place.is_symlink():
+        place = pathlib.Path(os.path.realpath(place))
+    found = None
+    with explain_write_errors(place), contextlib.suppress(FileNotFoundError):
+        # Of a link that leads to itself there is no other end.
+        found = place.lstat().st_mode
+    if found is not None and not is_right(found):
+        kind = next(told for test, told in _KINDS.items() if test(found))
+        leads = f", which leads to {place}" if place != pathlib.Path(path) else ""
+        raise CannotWriteError(
+            f"The output is {kind}. Received: {path}{leads}. Expected {expected}."
+        )
+    if place.parent.is_dir() and not os.access(place.parent, os.W_OK):
+        raise CannotWriteError(
+            f"The output cannot be written there. Received: {path}, whose folder does not let it "
+            "be. Expected a folder that may be written to: mend its permissions, or choose another."
+        )
+    return place
 
 
 @contextlib.contextmanager

@@ -12,8 +12,6 @@ from collections.abc import Iterator
 from dc_keras.errors import InputError
 
 STRATEGIES = ("auto", "one", "mirrored")
-
-
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
 
@@ -102,15 +100,16 @@ def make_strategy(name: str = "auto", virtual_devices: int = 0):
     """Makes the distribution strategy of a run.
 
     Args:
-        name: "one" for one device; "mirrored" for every device of the machine; "auto" for
-            "mirrored" where the machine has more than one GPU (or virtual device), else "one".
+        name: "one" for one device; "mirrored" for every GPU of the machine, or its processor where
+            there is none; "auto" for "mirrored" where the machine has more than one GPU (or virtual
+            device), else "one".
         virtual_devices: Number of virtual CPU devices that `configure_devices` made.
 
     Returns:
         A `tf.distribute.Strategy`.
 
     Raises:
-        InputError: If the name is unknown, or "mirrored" has fewer than two devices.
+        InputError: If the name is unknown.
     """
     import tensorflow as tf
 
@@ -119,22 +118,18 @@ def make_strategy(name: str = "auto", virtual_devices: int = 0):
             f"Unknown strategy. Received: --strategy={name}. Expected one of: "
             f"{', '.join(STRATEGIES)}."
         )
-    gpus = tf.config.list_logical_devices("GPU")
-    devices = [device.name for device in gpus]
+    devices = [device.name for device in tf.config.list_logical_devices("GPU")]
     if virtual_devices > 0:
         devices = [device.name for device in tf.config.list_logical_devices("CPU")]
-    if name == "mirrored" and len(devices) < 2:
-        raise InputError(
-            "A mirrored strategy needs at least two devices. "
-            f"Received: --strategy=mirrored on a machine with {len(gpus)} GPU(s). "
-            "Use --strategy=one, or split the CPU with --virtual_devices=2 to try it out."
-        )
+    if name == "mirrored" and not devices:
+        devices = ["/device:CPU:0"]
     if not devices:
         # TensorFlow's own place: batches go from tf.data to the network with nothing between.
         return tf.distribute.get_strategy()
-    if name == "one" or len(devices) < 2:
+    if name == "one" or (name == "auto" and len(devices) < 2):
         return tf.distribute.OneDeviceStrategy(devices[0])
-    # Virtual devices share a memory, so there is nothing to gain from TensorFlow's collectives, and
-    # two strategies in one process (tests, notebooks) would confuse each other's.
-    on_one_cpu = tf.distribute.ReductionToOneDevice() if virtual_devices > 0 else None
-    return tf.distribute.MirroredStrategy(devices, cross_device_ops=on_one_cpu)
+    # Processors share a memory, so there is nothing to gain from TensorFlow's collectives, and two
+    # strategies in one process (tests, notebooks) would confuse each other's.
+    on_cpus = "CPU" in devices[0]
+    reduction = tf.distribute.ReductionToOneDevice() if on_cpus else None
+    return tf.distribute.MirroredStrategy(devices, cross_device_ops=reduction)

@@ -1,14 +1,89 @@
-"""The process: which messages its libraries print, and what becomes of memory that it frees."""
+"""What programs do to their own process: output, quiet libraries, memory that is kept.
+
+TensorFlow is imported inside the functions, so that flags can be checked without loading it.
+"""
 
 import contextlib
 import ctypes
+import io
 import logging
 import os
+import re
+import sys
 from collections.abc import Iterator
 
 import absl.logging
 
 from dc_keras.machine import take_gpu_memory_as_needed
+
+# What a terminal obeys, beside what progress bars are made of: \b \t \n \r, colours, a line up.
+_COMMANDS = re.compile(r"\x1b(?!\[[\d;]*m|\[A)|[\0-\x07\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f-\x9f]")
+
+
+def printable(text: str) -> str:
+    r"""Text to show: what would not be seen, or a terminal would obey, is escaped; lines stay.
+
+    >>> print(printable("a\x1b[2J.png"))
+    a\x1b[2J.png
+    """
+    return "".join(c if c.isprintable() or c == "\n" else _escaped(c) for c in text)
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode()
+
+
+class _Text(io.TextIOWrapper):
+    """A stream that names of files cannot send commands through."""
+
+    def write(self, text):
+        super().write(_COMMANDS.sub(lambda found: _escaped(found[0]), text))
+        return len(text)
+
+
+class _Output(io.FileIO):
+    """A file descriptor that what is written to goes nowhere once nobody can take it."""
+
+    def write(self, data):
+        try:
+            return super().write(data)
+        except OSError:
+            # The reader has ended (`| head -1`), the terminal is gone, the disk is full.
+            return memoryview(data).nbytes
+
+
+def outlive_readers_of_output() -> None:
+    """Lets the process go on where its standard output or error is closed, or will be.
+
+    What would be written then goes nowhere; a run's figures are in its folder. Commands to the
+    terminal, as names of files can hold, are shown and not sent. Programs call this first. Streams
+    that something else has put in place of the process's own stay.
+    """
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            # Else the next file that is opened would get the number, and what is printed.
+            os.open(os.devnull, os.O_RDWR)
+    for name, descriptor in (("stdout", 1), ("stderr", 2)):
+        stream, own = getattr(sys, name), getattr(sys, f"__{name}__")
+        if stream is not own:
+            continue
+        buffered = io.BufferedWriter(_Output(descriptor, "w", closefd=False))
+        at_once = name == "stderr" or os.isatty(descriptor)
+        new = _Text(
+            buffered,
+            encoding=own.encoding if own else "utf-8",
+            errors=own.errors if own else "backslashreplace",
+            line_buffering=at_once,
+            write_through=own.write_through if own else False,
+        )
+        if own:
+            with contextlib.suppress(OSError):
+                own.flush()
+        setattr(sys, name, new)
+        if name == "stderr":
+            absl.logging.get_absl_handler().python_handler.setStream(new)
 
 
 def load_libraries_quietly() -> None:

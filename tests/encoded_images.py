@@ -25,8 +25,11 @@ def encode(image: Image.Image, kind: str, **options) -> bytes:
 
 
 def pillow(encoded: bytes) -> np.ndarray:
-    """How Pillow sees it: first frame, upright, RGB."""
+    """How Pillow sees it: first frame, upright, on white, RGB."""
     image = ImageOps.exif_transpose(Image.open(io.BytesIO(encoded)))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return np.asarray(image.convert("RGB"))
 
 
@@ -52,6 +55,11 @@ FILES = {
     "png alpha": encode(ALPHA, "PNG"),
     "png palette": encode(IMAGE.convert("P"), "PNG"),
     "png palette transparent": encode(IMAGE.convert("P"), "PNG", transparency=3),
+    "png grey transparent": encode(IMAGE.convert("L"), "PNG", transparency=90),
+    "png colour transparent": encode(IMAGE, "PNG", transparency=(100, 120, 80)),
+    "png palette half transparent": encode(
+        IMAGE.quantize(16), "PNG", transparency=bytes(range(0, 256, 16))
+    ),
     "png bits": encode(IMAGE.convert("1"), "PNG"),
     "bmp": encode(IMAGE, "BMP"),
     "bmp grey": encode(IMAGE.convert("L"), "BMP"),
@@ -61,6 +69,7 @@ FILES = {
     "bmp bits": encode(IMAGE.convert("1"), "BMP"),
     "bmp padded": encode(IMAGE, "BMP") + b"\0\0",
     "gif": encode(IMAGE, "GIF"),
+    "gif transparent": encode(IMAGE.quantize(16), "GIF", transparency=5),
     "gif animation": encode(IMAGE, "GIF", **_animation(IMAGE)),
     "webp": encode(IMAGE, "WEBP"),
     "webp alpha": encode(ALPHA, "WEBP", lossless=True, exact=True),

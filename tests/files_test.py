@@ -1,6 +1,7 @@
 """Files and folders are whole or absent."""
 
 import os
+import socket
 
 import pytest
 import tensorflow as tf
@@ -8,6 +9,8 @@ import tensorflow as tf
 from dc_keras.errors import CannotWriteError
 from dc_keras.files import (
     append_line,
+    check_output_file,
+    check_output_folder,
     explain_write_errors,
     remove_directory,
     remove_leftovers,
@@ -96,6 +99,105 @@ def test_a_folder_that_is_being_removed_is_not_found_in_part(tmp_path, monkeypat
 def test_a_folder_that_cannot_be_removed_is_told_plainly(tmp_path):
     with pytest.raises(CannotWriteError, match="gone.*Expected"):
         remove_directory(tmp_path / "gone")
+
+
+def socket_at(path):
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind(str(path))
+
+
+NO_FILES = {
+    "a folder": lambda path: path.mkdir(),
+    "a pipe": os.mkfifo,
+    "a socket": socket_at,
+    "a device": lambda path: path.symlink_to("/dev/null"),
+    "a link that leads to itself": lambda path: path.symlink_to(path),
+}
+NO_FOLDERS = {**NO_FILES, "a file": lambda path: path.touch()}
+del NO_FOLDERS["a folder"]
+
+
+@pytest.mark.parametrize("kind", NO_FILES)
+def test_what_is_no_file_is_not_replaced_by_one(tmp_path, kind):
+    path = tmp_path / "out"
+    NO_FILES[kind](path)
+    before = path.lstat()
+    with pytest.raises(CannotWriteError, match=f"The output is {kind}. Received: {path}"):
+        with write_atomically(path):
+            pytest.fail("work was done")
+    assert path.lstat().st_ino == before.st_ino and os.listdir(tmp_path) == ["out"]
+
+
+@pytest.mark.parametrize("kind", NO_FOLDERS)
+def test_what_is_no_folder_is_not_replaced_by_one(tmp_path, kind):
+    path = tmp_path / "out"
+    NO_FOLDERS[kind](path)
+    before = path.lstat()
+    with pytest.raises(CannotWriteError, match=f"The output is {kind}. Received: {path}"):
+        with write_directory_atomically(path):
+            pytest.fail("work was done")
+    assert path.lstat().st_ino == before.st_ino and os.listdir(tmp_path) == ["out"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_may_not_be_written_to_is_told_before_any_work(tmp_path):
+    tmp_path.chmod(0o500)
+    for check in (check_output_file, check_output_folder):
+        with pytest.raises(CannotWriteError, match="cannot be written there.*permissions"):
+            check(tmp_path / "out")
+    tmp_path.chmod(0o700)
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_of_a_link_to_a_file_what_it_leads_to_is_written(tmp_path, there):
+    (tmp_path / "elsewhere").mkdir()
+    target, link = tmp_path / "elsewhere" / "b.txt", tmp_path / "a.txt"
+    if there:
+        target.write_text("old")
+    link.symlink_to("elsewhere/b.txt")
+    with write_atomically(link) as file:
+        file.write("new")
+    assert link.is_symlink() and target.read_text() == "new"
+    assert os.listdir(tmp_path / "elsewhere") == ["b.txt"]
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_of_a_link_to_a_folder_what_it_leads_to_is_replaced(tmp_path, there):
+    target, link = tmp_path / "elsewhere" / "model", tmp_path / "run" / "model"
+    link.parent.mkdir()
+    if there:
+        target.mkdir(parents=True)
+        (target / "old").touch()
+    link.symlink_to(target)
+    with write_directory_atomically(link) as folder:
+        (folder / "new").touch()
+    assert link.is_symlink() and os.listdir(link) == ["new"]
+    assert os.listdir(target.parent) == os.listdir(link.parent) == ["model"]
+
+
+def test_a_folder_that_cannot_be_replaced_is_put_back(tmp_path, monkeypatch):
+    place, replace = tmp_path / "model", os.replace
+    place.mkdir()
+    (place / "old").touch()
+
+    def fails_the_second_time(source, target):
+        if os.path.exists(os.path.join(source, "new")):
+            raise OSError("input/output error")
+        replace(source, target)
+
+    monkeypatch.setattr("os.replace", fails_the_second_time)
+    with pytest.raises(CannotWriteError), write_directory_atomically(place) as folder:
+        (folder / "new").touch()
+    assert os.listdir(tmp_path) == ["model"] and os.listdir(place) == ["old"]
+
+
+def test_of_a_link_to_a_folder_the_link_alone_is_removed(tmp_path):
+    (tmp_path / "precious").mkdir()
+    for name in ("link", ".model.abcdefgh"):
+        (tmp_path / name).symlink_to("precious")
+    remove_directory(tmp_path / "link")
+    remove_leftovers(tmp_path)
+    assert os.listdir(tmp_path) == ["precious"]
 
 
 def test_a_line_is_added_behind_the_others(tmp_path):

@@ -51,9 +51,10 @@ def test_strategies(two_devices, name, virtual_devices, replicas):
     assert make_strategy(name, virtual_devices).num_replicas_in_sync == replicas
 
 
-def test_mirrored_needs_two_devices():
-    with pytest.raises(InputError, match="at least two devices.*--virtual_devices=2"):
-        make_strategy("mirrored", 0)
+def test_mirrored_on_a_single_device_is_what_tensorflow_makes_of_it(two_devices):
+    strategy = make_strategy("mirrored", 0)
+    assert isinstance(strategy, tf.distribute.MirroredStrategy)
+    assert strategy.num_replicas_in_sync == 1
 
 
 def test_unknown_strategy():

@@ -10,8 +10,98 @@ import absl.logging
 import pytest
 import tensorflow as tf
 
-from dc_keras.process import load_libraries_quietly, without_native_messages
+from dc_keras.process import (
+    load_libraries_quietly,
+    outlive_readers_of_output,
+    printable,
+    without_native_messages,
+)
 from repository import REPOSITORY
+
+# Prints a line too many for any pipe's buffer, and tells how it ends.
+_PRINTS = """
+import os, sys
+from dc_keras.process import outlive_readers_of_output
+outlive_readers_of_output()
+for i in range(20_000):
+    print(i, "a line of some length", flush=i % 100 == 0)
+    print(i, file=sys.stderr)
+sys.stdout.isatty()
+with open(sys.argv[1], "w") as file:
+    print("done", file.fileno() > 2, file=file)
+"""
+
+
+@pytest.mark.parametrize(
+    "redirection",
+    ["| head -1", "2>&1 | head -1", ">&-", ">&- 2>&-", "<&- >&- 2>&-", ">/dev/full 2>/dev/full"],
+)
+def test_a_process_outlives_who_reads_its_output(tmp_path, redirection):
+    code, done = tmp_path / "code.py", tmp_path / "done"
+    code.write_text(_PRINTS)
+    command = f"set -o pipefail; {sys.executable} {code} {done} {redirection}"
+    told = subprocess.run(
+        ["bash", "-c", command],
+        cwd=REPOSITORY,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert told.returncode == 0 and "Traceback" not in told.stderr
+    assert done.read_text() == "done True\n"
+
+
+def test_all_that_is_printed_arrives(tmp_path):
+    code = tmp_path / "code.py"
+    code.write_text(_PRINTS)
+    told = subprocess.run(
+        [sys.executable, str(code), str(tmp_path / "done")],
+        cwd=REPOSITORY,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert told.stdout == "".join(f"{i} a line of some length\n" for i in range(20_000))
+    assert told.stderr == "".join(f"{i}\n" for i in range(20_000))
+
+
+# Erases the screen, sets a window's title, rings; what progress bars do; colours; UTF-8.
+_SENT = "a\\x1b[2Jb\\x1b]0;title\\x07c\\x9b2Jd\\x1b[1m\\x1b[32m━\\x1b[0m\\b\\r\\x1b[A\\tä\\x1b"
+_SHOWN = "a\\x1b[2Jb\\x1b]0;title\\x07c\\x9b2Jd\x1b[1m\x1b[32m━\x1b[0m\b\r\x1b[A\tä\\x1b\n"
+
+
+def test_names_send_no_commands_to_the_terminal(tmp_path):
+    code = tmp_path / "code.py"
+    code.write_text(
+        "import sys\nfrom absl import logging\n"
+        "from dc_keras.process import outlive_readers_of_output\n"
+        f"outlive_readers_of_output()\nprint('{_SENT}')\nprint('{_SENT}', file=sys.stderr)\n"
+        f"logging.warning('{_SENT}')\n",
+        encoding="utf-8",
+    )
+    told = subprocess.run(
+        [sys.executable, "-X", "utf8", str(code)],
+        cwd=REPOSITORY,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        timeout=60,
+    )
+    assert told.stdout.decode() == _SHOWN
+    first, logged = told.stderr.decode().split("\n", 1)
+    assert first + "\n" == _SHOWN and logged.endswith(_SHOWN)
+
+
+def test_what_is_not_seen_is_shown_escaped():
+    name = "ä\x1b[2J\u202e\udcff\t.png\nnext"
+    assert printable(name) == "ä\\x1b[2J\\u202e\\udcff\\t.png\nnext"
+
+
+def test_streams_of_others_stay(capsys):
+    before = sys.stdout, sys.stderr
+    outlive_readers_of_output()
+    assert (sys.stdout, sys.stderr) == before
 
 
 @pytest.fixture

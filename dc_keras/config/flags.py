@@ -12,6 +12,7 @@ Everything else in the package takes plain arguments.
 import dataclasses
 import io
 import math
+import os
 import pathlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +21,7 @@ from typing import Any, ClassVar, NoReturn, Self, TypeVar
 from absl import flags
 
 from dc_keras.errors import InputError
+from dc_keras.process import printable
 
 Settings = TypeVar("Settings", bound="Config")
 
@@ -170,6 +172,7 @@ class Config:
         values = {f.name: flag_values[f.name].value for f in fields if f not in arguments}
         # Missing arguments are missed with the required flags.
         values |= {field.name: value for field, value in zip(arguments, rest, strict=False)}
+        values = {name: _with_home(name, value) for name, value in values.items()}
         given = {name for name in values if name in flag_values and flag_values[name].present}
         presets = cls.presets(values)
         config = cls(**values | {name: presets[name] for name in presets.keys() - given})
@@ -222,6 +225,11 @@ class Config:
             and not is_within(getattr(self, field.name), bounds)
         ]
 
+    def changed(self, *names: str) -> list[str]:
+        """Those of some settings that are not what they are by default."""
+        defaults = {field.name: field.default for field in dataclasses.fields(self)}
+        return [name for name in names if getattr(self, name) != defaults[name]]
+
     def conflicts(self) -> list[str]:
         """What is wrong between flags, one message each."""
         return []
@@ -241,6 +249,26 @@ class Config:
             problems.insert(0, f"{' and '.join(missing)} must be given.")
         if problems:
             raise InputError("\n".join(problems))
+
+
+def _with_home(name: str, value: Any) -> Any:
+    """Puts the home folder in place of a "~" that a value begins with; others stay as they are.
+
+    Shells do so where a word begins with it alone, so not in `--run_dir=~/run`, and nobody does in
+    a flagfile. No text but a path begins with it.
+
+    Raises:
+        InputError: If it is not known where the home folder is.
+    """
+    if not isinstance(value, str):
+        return value
+    expanded = os.path.expanduser(value)
+    if expanded == "~" or expanded.startswith("~/"):
+        raise InputError(
+            f"The home folder is not known. Received: --{name}={value}. Expected a path without "
+            "~, or a HOME in the environment."
+        )
+    return expanded
 
 
 def _is_same(value: str, other: str) -> bool:
@@ -309,5 +337,5 @@ def parser(config_class: type[Settings]) -> Callable[[Sequence[str]], Settings]:
 def exit_with_input_error(error: InputError) -> NoReturn:
     """Prints an error that the user can mend and ends the program with code 2."""
     program = pathlib.Path(sys.argv[0]).name
-    print(f"{program}: {error}", file=sys.stderr)
+    print(printable(f"{program}: {error}"), file=sys.stderr)
     sys.exit(2)

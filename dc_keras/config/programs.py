@@ -25,12 +25,15 @@ class EvaluationConfig(Config):
     baseline: str = flag(
         "random",
         "Networks to compare with, separated by commas: random (the one that the run started "
-        "from), pixels (no network: the centre crops as they are), supervised (the same network "
-        "trained with the labels). Empty: none.",
+        "from, as it was and with batch norm statistics fitted to the images), pixels (no network: "
+        "the centre crops as they are), supervised (the same network trained with the labels). "
+        "Empty: none.",
     )
+    out: str = flag("", "Folder to write the report to; default: evaluation in --run_dir.")
     max_images: int = flag(
         20000,
-        "Use at most this many images for probes, k-NN and cluster quality, drawn at random.",
+        "Use at most this many images for probes, k-NN and cluster quality, drawn at random from "
+        "each class in proportion to its size.",
         at_least=1,
     )
     batch_size: int = flag(256, "Images in a step of feature extraction.", at_least=1)
@@ -38,16 +41,28 @@ class EvaluationConfig(Config):
     virtual_devices: int = flag(0, "As for train.py.", at_least=0)
 
     def baselines(self) -> tuple[str, ...]:
-        """The baselines asked for, in order."""
-        return tuple(name.strip() for name in self.baseline.split(",") if name.strip())
+        """The baselines asked for, in order, each once."""
+        names = (name.strip() for name in self.baseline.split(","))
+        return tuple(dict.fromkeys(name for name in names if name))
 
     def conflicts(self) -> list[str]:
-        return [
+        found = [
             f"Unknown baseline. Received: --baseline={name}. "
             f"Expected some of: {', '.join(BASELINES)}."
             for name in self.baselines()
             if name not in BASELINES
         ]
+        if self.test_dir and self.changed("test_fraction"):
+            found.append(
+                "Nothing is split off where there are test images. Received: --test_fraction="
+                f"{self.test_fraction} with --test_dir={self.test_dir}. Leave one of them out."
+            )
+        if self.virtual_devices and self.strategy == "one":
+            found.append(
+                "Only the first virtual device would be used. Received: --virtual_devices="
+                f"{self.virtual_devices} with --strategy=one. Leave one of them out."
+            )
+        return found
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,9 +128,16 @@ class PackConfig(Config):
         return [name for name in super().missing() if not (self.verify and name == "OUT")]
 
     def conflicts(self) -> list[str]:
-        if not (self.verify and self.out):
+        if not self.verify:
             return []
-        return [
-            f"OUT would be ignored, since --verify writes nothing. Received: {self.out}. "
-            "Leave it out."
+        found = [
+            f"--{name} would be ignored, since --verify writes nothing. Received: "
+            f"--{name}={getattr(self, name)}. Leave it out."
+            for name in self.changed("short_side", "shard_images", "max_bad_fraction")
         ]
+        if self.out:
+            found.append(
+                f"OUT would be ignored, since --verify writes nothing. Received: {self.out}. "
+                "Leave it out."
+            )
+        return found

@@ -2,8 +2,12 @@
 
 import dataclasses
 import os
+import pathlib
 import re
+from collections.abc import Sequence
 from typing import Any, ClassVar, Self
+
+from absl import flags
 
 from dc_keras.config.flags import Config, flag
 from dc_keras.errors import InputError
@@ -67,11 +71,19 @@ class TrainingConfig(Config):
     data_dir: str = flag(
         "",
         "Images to learn from: a folder (class sub-folders or flat, nested), an .npz file with an "
-        "array `images` uint8 (n, h, w, 1 or 3), TFRecord shards (their folder, or a pattern such "
-        "as /data/train-*-of-*), a packed folder (dc-keras pack), tfds:NAME (TensorFlow "
+        "array `images` uint8 (n, h, w, 1 or 3), a pattern of images such as /data/*/left_*.jpg, a "
+        ".txt or .csv list of them, TFRecord shards (their folder, or a pattern such as "
+        "/data/train-*-of-*), a packed folder (dc-keras pack), tfds:NAME (TensorFlow "
         "Datasets), or sklearn:digits. Paths may be those of tf.io.gfile, such as gs://. Labels "
         "are never trained on.",
         required=True,
+    )
+    labels: str = flag(
+        "",
+        "Classes of the images, for figures alone. Not given: the sub-folders where all images lie "
+        "in some, or what the data set says; folders: the sub-folders, and images outside are left "
+        "out; none; or a CSV file with the columns path (below --data_dir) and label.",
+        may_change=True,
     )
     run_dir: str = flag(
         "",
@@ -311,8 +323,8 @@ class TrainingConfig(Config):
     )
     strategy: str = flag(
         "auto",
-        "one: a single device; mirrored: every GPU (or virtual device); auto: mirrored where "
-        "there is more than one.",
+        "one: a single device; mirrored: every GPU (or virtual device), or the processor where "
+        "there is none; auto: mirrored from two GPUs (or virtual devices) on, else one.",
         choices=STRATEGIES,
         may_change=True,
     )
@@ -321,6 +333,34 @@ class TrainingConfig(Config):
         "Split the CPU into this many devices, to try --strategy=mirrored; 0 is off.",
         may_change=True,
     )
+
+    @classmethod
+    def parse(cls, flag_values: flags.FlagValues, argv: Sequence[str]) -> Self:
+        """Parses a command line; see `Config.parse`.
+
+        The flagfile of a run, RUN/flags.cfg, is that of the run in its folder, wherever that was
+        when it was written, and goes on with it, whatever the run began with. A --run_dir on the
+        command line counts in its place.
+
+        Raises:
+            InputError: Also if the flagfile of a run was cut off.
+        """
+        flagfiles = map(os.path.expanduser, _on_command_line(argv[1:], "flagfile"))
+        own = [path for path in flagfiles if _is_of_a_run(path)]
+        for path in own:
+            cls.check_whole(path)
+        config = super().parse(flag_values, argv)
+        if not own:
+            return config
+        changes: dict[str, Any] = {}
+        if elsewhere := _on_command_line(argv[1:], "run_dir"):
+            return dataclasses.replace(config, run_dir=os.path.expanduser(elsewhere[-1]))
+        if not _on_command_line(argv[1:], "resume"):
+            changes["resume"] = "auto"
+        folder = os.path.dirname(own[-1]) or "."
+        if not (os.path.isdir(config.run_dir) and os.path.samefile(config.run_dir, folder)):
+            changes["run_dir"] = folder
+        return dataclasses.replace(config, **changes)
 
     @classmethod
     def presets(cls, values: dict[str, Any]) -> dict[str, Any]:
@@ -349,6 +389,7 @@ class TrainingConfig(Config):
 
     def conflicts(self) -> list[str]:
         return [
+            *wrong_labels(self.labels),
             *self._wrong_sizes(),
             *self._contradictory_devices(),
             *self._without_effect(),
@@ -461,6 +502,8 @@ class TrainingConfig(Config):
         changes: dict[str, Any] = {"run_dir": os.path.abspath(self.run_dir)}
         if not self.data_dir.startswith(("sklearn:", "tfds:")) and "://" not in self.data_dir:
             changes["data_dir"] = os.path.abspath(self.data_dir)
+        if self.labels.lower().endswith(".csv") and "://" not in self.labels:
+            changes["labels"] = os.path.abspath(self.labels)
         for name, path in changes.items():
             # absl reads UTF-8, takes it apart at line ends and strips the lines.
             if path != path.rstrip() or re.search("[\r\n\ud800-\udfff]", path):
@@ -474,10 +517,56 @@ class TrainingConfig(Config):
     def save(self, path: str | os.PathLike) -> None:
         """Writes a flagfile that repeats the run."""
         with write_atomically(path) as file:
-            file.write("# The settings of this run. To go on with it, or to repeat it elsewhere:\n")
+            file.write(f"# The {len(dataclasses.fields(self))} settings of this run. ")
+            file.write("To go on with it, or to repeat it elsewhere:\n")
             file.write("#   python train.py --flagfile=THIS_FILE\n")
             file.write("#   python train.py --flagfile=THIS_FILE --run_dir=ANOTHER_FOLDER\n")
             file.write(self.to_flagfile())
+
+    @staticmethod
+    def check_whole(path: str | os.PathLike) -> None:
+        """Checks that the flagfile of a run was not cut off: missing flags would have defaults.
+
+        Those of older versions do not tell how many there are; that one has none is noticed.
+
+        Raises:
+            InputError: If it was.
+        """
+        text = pathlib.Path(path).read_text(encoding="utf-8", errors="replace")
+        found = sum(line.startswith("--") for line in text.splitlines())
+        told = re.match(r"# The (\d+) settings of this run", text)
+        if not found or (told and (found < int(told[1]) or not text.endswith("\n"))):
+            raise InputError(
+                f"The settings of the run are cut off. Received: {path} with {found} whole lines "
+                f"of flags or fewer. Expected {told[1] if told else 'some'}, as train.py wrote "
+                "them. Bring the file back from a backup, or start a new --run_dir."
+            )
+
+
+def _on_command_line(arguments: Sequence[str], name: str) -> list[str]:
+    """Values that a flag is given on the command line itself, and not in a flagfile."""
+    values, rest = [], iter(arguments)
+    for text in rest:
+        if given := re.fullmatch(rf"--?{name}(=.*)?", text, re.DOTALL):
+            values.append(given[1][1:] if given[1] else next(rest, ""))
+    return values
+
+
+def _is_of_a_run(path: str) -> bool:
+    """Whether a flagfile is the one that a run wrote into its folder."""
+    beside = ("manifest.csv", "checkpoints", "model")
+    folder, name = os.path.split(path)
+    return name == "flags.cfg" and any(os.path.exists(os.path.join(folder, x)) for x in beside)
+
+
+def wrong_labels(labels: str) -> list[str]:
+    """What is wrong with a --labels, a message or none."""
+    if labels in ("", "folders", "none") or labels.lower().endswith(".csv"):
+        return []
+    return [
+        f"Invalid --labels. Received: {labels}. Expected folders, none, or a .csv file with the "
+        "columns path and label."
+    ]
 
 
 def batch_not_divisible(batch_size: int, replicas: int, views: int) -> str:

@@ -5,25 +5,33 @@ figures alone.
 """
 
 import dataclasses
+import pathlib
+import tempfile
 from collections.abc import Iterator
 
 import keras
 import tensorflow as tf
+from absl import logging
 
 from dc_keras import assembly
 from dc_keras.assembly import Schedule
 from dc_keras.config import EvaluationConfig, TrainingConfig
+from dc_keras.data.batches.ordered import ordered_batches
+from dc_keras.errors import CannotWriteError
+from dc_keras.evaluation.calibration import CALIBRATION_IMAGES, calibrate
+from dc_keras.evaluation.copies import count_copies
 from dc_keras.evaluation.labelled_images import Split, SplitOptions, open_labelled_images
 from dc_keras.evaluation.measures import Protocol, measure, measure_pixels
-from dc_keras.evaluation.report import EvaluationReport
+from dc_keras.evaluation.report import CALIBRATED, EvaluationReport
 from dc_keras.evaluation.supervised import train_supervised
 from dc_keras.machine import configure_devices, make_strategy
 from dc_keras.models.architectures import LAST_CONV
 from dc_keras.runs.run_directory import RunDirectory
+from dc_keras.seeds import numpy_rng
 
 
 def evaluate(config: EvaluationConfig) -> EvaluationReport:
-    """Evaluates a run and its baselines, and writes the results into its folder.
+    """Evaluates a run and its baselines, and writes the results.
 
     Args:
         config: Validated settings.
@@ -33,9 +41,11 @@ def evaluate(config: EvaluationConfig) -> EvaluationReport:
 
     Raises:
         InputError: If there is no run or no labels to compare with.
+        CannotWriteError: If the results cannot be written; they are printed before.
     """
     run = RunDirectory(config.run_dir)
     settings = run.config()
+    folder = pathlib.Path(config.out or run.evaluation)
     configure_devices(config.virtual_devices)
     strategy = make_strategy(config.strategy, config.virtual_devices)
     options = SplitOptions(
@@ -47,6 +57,7 @@ def evaluate(config: EvaluationConfig) -> EvaluationReport:
         seed=settings.seed,
     )
     split = open_labelled_images(options, run, settings.data_dir)
+    _check_writable(folder)
     report = EvaluationReport(
         run_dir=config.run_dir,
         data_dir=config.data_dir or settings.data_dir,
@@ -56,6 +67,16 @@ def evaluate(config: EvaluationConfig) -> EvaluationReport:
         num_clusters=min(settings.num_clusters, len(split.train)),
         seed=settings.seed,
         split=split.description,
+        whitened=settings.whiten,
+        training_method=settings.clustering,
+        remarks=split.remarks,
+        copies=count_copies(
+            split.train,
+            split.test,
+            image_size=settings.image_size,
+            batch_size=config.batch_size,
+        ),
+        calibration=_calibration(settings, len(split.train))[1],
     )
     protocol = Protocol(
         clustering=assembly.clustering_options(settings),
@@ -69,8 +90,28 @@ def evaluate(config: EvaluationConfig) -> EvaluationReport:
     if "pixels" in config.baselines():
         print("Measuring the pixels", flush=True)
         report.add("pixels", measure_pixels(split, protocol, settings.image_size))
-    report.write(run.evaluation)
+    try:
+        report.write(folder)
+    except CannotWriteError:
+        # What took long to measure is not lost with it.
+        print(report.to_terminal())
+        raise
     return report
+
+
+def _check_writable(folder: pathlib.Path) -> None:
+    """Warns before anything is measured if the report cannot be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        logging.warning(
+            "The report cannot be written. Received: %s (%s). It will be printed alone: end this, "
+            "and give a folder that may be written to with --out, to keep it.",
+            folder,
+            error,
+        )
 
 
 def _networks(
@@ -88,20 +129,42 @@ def _networks(
     for name in baselines:
         if name == "random":
             with strategy.scope():
-                yield name, assembly.build_untrained(settings)
+                network = assembly.build_untrained(settings)
+            yield name, network
+            _calibrate(network, settings, split)
+            yield CALIBRATED, network
         if name == "supervised":
-            yield name, _supervised(settings, split, strategy)
+            yield name, supervised_network(settings, split, strategy)
 
 
-def _supervised(
+def _calibration(settings: TrainingConfig, num_images: int) -> tuple[int, str]:
+    """How many batches the statistics of the random network are fitted to, and that in words."""
+    batch_size = min(settings.batch_size, num_images)
+    count = max(1, min(CALIBRATION_IMAGES, num_images) // batch_size)
+    return count, f"{count:,} batches of {batch_size:,} training images"
+
+
+def _calibrate(network: keras.Model, settings: TrainingConfig, split: Split) -> None:
+    """Fits the statistics of a random network to centre crops of random training images."""
+    num_images = len(split.train)
+    count, _ = _calibration(settings, num_images)
+    drawn = numpy_rng(settings.seed, "calibration").permutation(num_images)
+    batches = ordered_batches(
+        split.train,
+        drawn[: count * settings.batch_size],
+        image_size=settings.image_size,
+        batch_size=settings.batch_size,
+    )
+    calibrate(network, batches)
+
+
+def supervised_network(
     settings: TrainingConfig, split: Split, strategy: tf.distribute.Strategy
 ) -> keras.Model:
-    """The network of a run, trained on as many images with their labels."""
+    """The network of a run, trained on as many images with their labels, and as the run was."""
     # From the labels alone, drawn uniformly over the classes.
     settings = dataclasses.replace(settings, instance_weight=0.0, sampler="uniform")
     schedule = Schedule.of(settings, len(split.train))
-    # With labels, the learning rate of the paper stays as it is.
-    settings = dataclasses.replace(settings, learning_rate_schedule="constant")
     with strategy.scope():
         model = assembly.build_trainer(settings, schedule, num_outputs=len(split.class_names))
     batches = assembly.training_batches(settings, split.train, schedule)

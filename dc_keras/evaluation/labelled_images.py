@@ -1,27 +1,40 @@
 """The labelled images that networks are judged on."""
 
+import collections
+import copy
+import csv
 import dataclasses
 import sys
+from collections.abc import Collection, Sequence
 
 import numpy as np
-from sklearn.model_selection import train_test_split
 
 from dc_keras.data.sources.image_source import ImageSource
 from dc_keras.data.sources.inspection import leave_out_unreadable
 from dc_keras.data.sources.manifest import positions_of, read_manifest
 from dc_keras.data.sources.open import open_source
 from dc_keras.errors import InputError
+from dc_keras.evaluation import stratified
 from dc_keras.runs.run_directory import RunDirectory
-from dc_keras.seeds import derive_seed, numpy_rng
+
+_NAMES_SHOWN = 10
 
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """Labelled images to fit probes on and others to test them on."""
+    """Labelled images to fit probes on and others to test them on.
+
+    Attributes:
+        train: Images to fit on; every one of the classes has some.
+        test: Images of the same classes; not every class need have some.
+        description: Where the test images come from, as a part of a sentence.
+        remarks: What a reader of the figures should know of the images, a sentence each.
+    """
 
     train: ImageSource
     test: ImageSource
     description: str
+    remarks: tuple[str, ...] = ()
 
     @property
     def train_labels(self) -> np.ndarray:
@@ -63,14 +76,18 @@ class SplitOptions:
 def open_labelled_images(options: SplitOptions, run: RunDirectory, run_images: str) -> Split:
     """Opens the images to evaluate on.
 
+    The images of the run and their labels are those of its manifest, whatever else has come into
+    their folder since.
+
     Args:
         options: Which, and how they are split.
         run: The run to evaluate.
         run_images: Where the images of the run are; empty for imported weights.
 
     Raises:
-        InputError: If they have no labels, or a class is too small to be split.
+        InputError: If they have no labels, or fewer than two classes, or none can be split.
     """
+    remarks: list[str] = []
     if options.data_dir:
         train = open_source(options.data_dir)
     elif not run_images:
@@ -79,50 +96,101 @@ def open_labelled_images(options: SplitOptions, run: RunDirectory, run_images: s
             f"--run_dir={run.path}. Give labelled images with --data_dir."
         )
     else:
-        train = open_source(run_images)
-        positions, _ = positions_of(read_manifest(run.manifest).names, train)
-        train = train.select(positions)
-    _check_labels(train, options.data_dir or run_images)
-    train = _some_readable(train, options)
+        train = _images_of_run(run, run_images, remarks)
+    data_dir = options.data_dir or run_images
+    _check_labels(train, data_dir)
+    train = _in_classes(train, _labels(train)[1])
+    _check_classes(train, data_dir)
+    train = _some_readable(train, options, at_least=2)
+    train = _in_classes(train, _labels(train)[1])
+    _check_classes(train, data_dir)
     if options.test_dir:
-        return Split(train, _open_test(options, train), f"tested on {options.test_dir}")
-    return _split(train, options)
+        test = _open_test(options, train, remarks)
+        description = f"tested on {options.test_dir}"
+    else:
+        train, test = _split(train, options, remarks)
+        description = (
+            f"tested on a random {options.test_fraction:.0%} of each class, which the networks may "
+            "have seen without labels"
+        )
+    _check_validation(train)
+    return Split(train, test, description, tuple(remarks))
 
 
-def _open_test(options: SplitOptions, train: ImageSource) -> ImageSource:
+def _images_of_run(run: RunDirectory, run_images: str, remarks: list[str]) -> ImageSource:
+    """The images of the manifest, with its labels if it has some."""
+    source = open_source(run_images)
+    manifest = read_manifest(run.manifest)
+    positions, gone = positions_of(manifest.names, source)
+    if not len(positions):
+        raise InputError(
+            f"None of the run's images is there any more. Received: {run_images} with "
+            f"{len(source):,} images, of which none is among the {len(manifest.names):,} of "
+            f"{run.manifest}. Bring them back, or give labelled images with --data_dir."
+        )
+    known = {*manifest.names, *_listed_unreadable(run)}
+    if new := sum(name not in known for name in source.names):
+        remarks.append(
+            f"{_count(new, 'new image')} in {run_images} {'is' if new == 1 else 'are'} not part of "
+            f"this run and left out; to evaluate on all images: --data_dir={run_images}."
+        )
+    if gone:
+        remarks.append(
+            f"{_count(len(gone), 'image')} of this run {'is' if len(gone) == 1 else 'are'} not "
+            f"there any more: {_some(gone)}."
+        )
+    source, before = source.select(positions), source.class_names
+    if any(manifest.labels):
+        label_of = dict(zip(manifest.names, manifest.labels, strict=True))
+        named = [label_of[name] for name in source.names]
+        # Numbers of classes go by their order, and draws by these: it stays that of the source.
+        classes = before if before and set(named) <= set(before) else sorted(set(named))
+        source = _labelled(source, named, tuple(classes))
+    return source
+
+
+def _listed_unreadable(run: RunDirectory) -> list[str]:
+    """The images that the run left out or lost."""
+    if not run.unreadable.exists():
+        return []
+    with open(run.unreadable, encoding="utf-8", errors="surrogateescape", newline="") as file:
+        return [row[0] for row in csv.reader(file) if row]
+
+
+def _open_test(options: SplitOptions, train: ImageSource, remarks: list[str]) -> ImageSource:
+    """The test images of the classes of the training images."""
     test = open_source(options.test_dir)
     _check_labels(test, options.test_dir)
-    received, expected = _labels(test)[1], _labels(train)[1]
-    if received != expected:
+    classes = _labels(train)[1]
+    test, others = _without_others(_in_classes(test, _labels(test)[1]), classes)
+    if not len(test):
         raise InputError(
-            f"The classes of the test images differ. Received: {', '.join(received[:10])}. "
-            f"Expected those of the training images: {', '.join(expected[:10])}."
+            f"The classes of the test images differ. Received: {_some(others)}. "
+            f"Expected some of those of the training images: {_some(classes)}."
         )
-    return _some_readable(test, options)
+    if others:
+        left_out = sum(others.values())
+        remarks.append(
+            f"{_count(left_out, 'test image')} of classes without training images "
+            f"{'is' if left_out == 1 else 'are'} left out: {_some(others)}."
+        )
+    test = _some_readable(test, options, at_least=1)
+    sizes = np.bincount(_labels(test)[0], minlength=len(classes))
+    if missing := [name for name, size in zip(classes, sizes, strict=True) if not size]:
+        remarks.append(f"There are no test images of {_classes(missing)}.")
+    return test
 
 
-def _split(source: ImageSource, options: SplitOptions) -> Split:
+def _split(
+    source: ImageSource, options: SplitOptions, remarks: list[str]
+) -> tuple[ImageSource, ImageSource]:
     """Splits the images of each class at random."""
-    labels, class_names = _labels(source)
-    classes = len(class_names)
-    if np.bincount(labels).min() < 2:
-        raise InputError(
-            "A class has a single image, so it cannot be split into training and test images. "
-            f"Received: {len(source)} images of {classes} classes. Give a --test_dir, or at least "
-            "two images of each class."
-        )
-    fitted, tested = train_test_split(
-        np.arange(len(source)),
-        test_size=max(round(options.test_fraction * len(source)), classes),
-        stratify=labels,
-        random_state=derive_seed(options.seed, "evaluation split"),
-    )
-    return Split(
-        source.select(np.sort(fitted)),
-        source.select(np.sort(tested)),
-        f"tested on a random {options.test_fraction:.0%} of each class, which the networks may "
-        "have seen without labels",
-    )
+    labels, classes = _labels(source)
+    tested = stratified.split(labels, options.test_fraction, options.seed)
+    sizes = np.bincount(labels, minlength=len(classes))
+    if single := [name for name, size in zip(classes, sizes, strict=True) if size == 1]:
+        remarks.append(f"The only image of {_classes(single)} stays in training.")
+    return source.select(np.flatnonzero(~tested)), source.select(np.flatnonzero(tested))
 
 
 def _labels(source: ImageSource) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -132,12 +200,44 @@ def _labels(source: ImageSource) -> tuple[np.ndarray, tuple[str, ...]]:
     return source.labels, source.class_names
 
 
-def _some_readable(source: ImageSource, options: SplitOptions) -> ImageSource:
+def _labelled(source: ImageSource, named: Sequence[str], classes: tuple[str, ...]) -> ImageSource:
+    """The same images with other labels, given by their names."""
+    number = {name: index for index, name in enumerate(classes)}
+    labelled = copy.copy(source)
+    labelled.labels = np.array([number[name] for name in named], np.int32)
+    labelled.class_names = classes
+    return labelled
+
+
+def _named(source: ImageSource) -> list[str]:
+    labels, classes = _labels(source)
+    return [classes[label] for label in labels]
+
+
+def _in_classes(source: ImageSource, classes: Sequence[str]) -> ImageSource:
+    """The same images, without classes that have none, in this order."""
+    named = _named(source)
+    present = set(named)
+    return _labelled(source, named, tuple(name for name in classes if name in present))
+
+
+def _without_others(
+    source: ImageSource, classes: tuple[str, ...]
+) -> tuple[ImageSource, dict[str, int]]:
+    """The images of some classes, numbered as these, and how many there are of the others."""
+    named = _named(source)
+    sizes = collections.Counter(named)
+    others = {name: sizes[name] for name in sorted(sizes.keys() - set(classes))}
+    keep = [index for index, name in enumerate(named) if name not in others]
+    kept = source.select(np.array(keep, np.int64))
+    return _labelled(kept, [named[index] for index in keep], classes), others
+
+
+def _some_readable(source: ImageSource, options: SplitOptions, at_least: int) -> ImageSource:
     """At most so many random images that can be read; those of the run may have changed since."""
     if len(source) > options.max_images:
-        rng = numpy_rng(options.seed, "evaluation images")
-        keep = np.sort(rng.choice(len(source), options.max_images, replace=False))
-        source = source.select(keep)
+        labels, _ = _labels(source)
+        source = source.select(stratified.draw(labels, options.max_images, at_least, options.seed))
     source, _ = leave_out_unreadable(source, options.max_bad_fraction, progress=sys.stderr.isatty())
     return source
 
@@ -149,3 +249,39 @@ def _check_labels(source: ImageSource, data_dir: str) -> None:
             "with one sub-folder for each class, or an .npz file with an array `labels`. Give "
             "labelled images with --data_dir."
         )
+
+
+def _check_classes(source: ImageSource, data_dir: str) -> None:
+    classes = _labels(source)[1]
+    if len(classes) < 2:
+        raise InputError(
+            "There is one class alone, which nothing can be told from. Received: "
+            f"{len(source):,} images in {data_dir}, all of {_classes(classes)}. Expected at least "
+            "two sub-folders with images. If the classes are one folder further down, give that "
+            "folder with --data_dir."
+        )
+
+
+def _check_validation(source: ImageSource) -> None:
+    labels, classes = _labels(source)
+    if np.bincount(labels).max() < 2:
+        raise InputError(
+            "The regularisation of a linear probe is chosen on a part of each class. Received: one "
+            f"training image of each of {len(classes)} classes. Expected two of some at least: "
+            "give more images, or a --test_dir beside them."
+        )
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def _classes(names: Collection[str]) -> str:
+    return f"{'class' if len(names) == 1 else 'classes'} {_some(names)}"
+
+
+def _some(names: Collection[str]) -> str:
+    """The first names of a list."""
+    shown = ", ".join(list(names)[:_NAMES_SHOWN])
+    more = len(names) - _NAMES_SHOWN
+    return f"{shown} and {more:,} more" if more > 0 else shown

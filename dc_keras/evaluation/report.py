@@ -13,6 +13,9 @@ from dc_keras.evaluation.knn import NUM_NEIGHBORS, TEMPERATURE
 from dc_keras.evaluation.linear_probe import C_GRID, VALIDATION_FRACTION
 from dc_keras.files import explain_write_errors, write_atomically
 
+# The random networks, as rows: as they start, and with fitted batch norm statistics.
+RANDOM, CALIBRATED = "random", "random, calibrated"
+
 # Figures in the order of the columns: key, group of columns, title within it, format.
 _COLUMNS = (
     ("nmi", "clusters of fc7", "NMI", ".3f"),
@@ -24,6 +27,17 @@ _COLUMNS = (
     ("probe_conv5", "linear probe", "conv5", ".1%"),
     ("probe_fc7", "linear probe", "fc7", ".1%"),
 )
+# The same figures in the order of the headline, as they are called there.
+_HEADLINE = {
+    "probe_fc7": "fc7 probe",
+    "probe_conv5": "conv5 probe",
+    "knn_fc7": "fc7 k-NN",
+    "knn_conv5": "conv5 k-NN",
+    "nmi": "NMI",
+    "ari": "ARI",
+    "accuracy": "acc.",
+    "purity": "purity",
+}
 _LIBRARIES = ("tensorflow", "keras", "faiss", "numpy")
 _TERMINAL_WIDTH, _CELL_WIDTH = 80, 6
 
@@ -57,6 +71,11 @@ class EvaluationReport:
         num_clusters: Number of clusters that the features were put into.
         seed: The run's seed.
         split: Where the test images come from, as a part of a sentence.
+        whitened: Whether features are whitened before they are clustered, as in the training.
+        training_method: How the training clustered; here it is k-means always.
+        remarks: What a reader should know of the images, a sentence each.
+        copies: Test images whose centre crop is that of a training image, pixel by pixel.
+        calibration: What the calibrated network's statistics are of, as a part of a sentence.
         date: When the report was begun, in UTC.
         versions: Versions of the libraries.
         rows: Figures by network and name, in the order in which they were added.
@@ -70,6 +89,11 @@ class EvaluationReport:
     num_clusters: int
     seed: int
     split: str
+    whitened: bool = True
+    training_method: str = "kmeans"
+    remarks: tuple[str, ...] = ()
+    copies: int = 0
+    calibration: str = ""
     date: str = dataclasses.field(default_factory=_now)
     versions: dict[str, str] = dataclasses.field(default_factory=library_versions)
     rows: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
@@ -78,12 +102,45 @@ class EvaluationReport:
         """Adds the figures of a network.
 
         Args:
-            network: Such as "trained", "random" or "supervised".
+            network: Such as "trained", "random", "random, calibrated" or "supervised".
             figures: Any of `nmi`, `ari`, `accuracy`, `purity`, `knn_conv5`, `knn_fc7`,
                 `probe_conv5`, `probe_fc7`, as fractions; and `probe_conv5_c`, `probe_fc7_c`, the
                 regularisation that was chosen. What is missing is shown as "-".
         """
         self.rows[network] = {name: float(value) for name, value in figures.items()}
+
+    def headline(self) -> list[str]:
+        """The trained network against the stronger of the random ones, figure by figure.
+
+        Returns:
+            A sentence that says where it is better and where not, then a line for each figure;
+            nothing where there are no such networks.
+        """
+        trained = self.rows.get("trained", {})
+        random = {name: self.rows[name] for name in (RANDOM, CALIBRATED) if name in self.rows}
+        both = "both random networks" if len(random) > 1 else f"the {''.join(random)} network"
+        styles = {key: style for key, _, _, style in _COLUMNS}
+        lines: list[str] = []
+        better: list[str] = []
+        others: list[str] = []
+        for key, title in _HEADLINE.items():
+            rivals = {name: figures[key] for name, figures in random.items() if key in figures}
+            if key not in trained or not rivals:
+                continue
+            stronger = max(rivals, key=rivals.__getitem__)
+            (better if trained[key] > rivals[stronger] else others).append(title)
+            which = f"{stronger}, the stronger of the two" if len(rivals) > 1 else stronger
+            lines.append(
+                f"{title} {trained[key]:{styles[key]}} against {rivals[stronger]:{styles[key]}} "
+                f"({which})"
+            )
+        if not lines:
+            return []
+        where = ", ".join(better) if others else "all figures"
+        parts = [f"better than {both} in {where}"] if better else []
+        parts += [f"not better in {', '.join(others)}"] if better and others else []
+        parts += [f"not better than {both} in any figure"] if not better else []
+        return [f"The trained network is {'; '.join(parts)}.", *lines]
 
     def to_json(self) -> str:
         """The report as a JSON object, with all digits."""
@@ -98,25 +155,43 @@ class EvaluationReport:
             initial_indent="  setting   ",
             subsequent_indent=" " * 12,
         )
+        header += [
+            line
+            for remark in (*self.remarks, *([self._copies()] if self.copies else []))
+            for line in textwrap.wrap(
+                remark, _TERMINAL_WIDTH, initial_indent="  note      ", subsequent_indent=" " * 12
+            )
+        ]
         # A group's title stands over its columns.
-        groups = [
-            f" {group} ".center(len(list(columns)) * (_CELL_WIDTH + 2) - 2, "-")
+        sizes = {
+            group: len(list(columns))
             for group, columns in itertools.groupby(_COLUMNS, key=lambda column: column[1])
+        }
+        rules = [
+            f" {group} ".center(size * (_CELL_WIDTH + 1) - 1, "-") for group, size in sizes.items()
         ]
         titles = [title for _, _, title, _ in _COLUMNS]
         width = max(len(network) for network in ("network", *self.rows))
-        lines = [["", *groups], ["network", *titles], *self._table()]
-        table = [
-            "  ".join([first.ljust(width), *(cell.rjust(_CELL_WIDTH) for cell in cells)])
-            for first, *cells in lines
-        ]
-        return "\n".join([*header, "", *table, ""])
+        table = ["  ".join([" " * width, *rules])]
+        for first, *cells in (["network", *titles], *self._table()):
+            left = iter([cell.rjust(_CELL_WIDTH) for cell in cells])
+            groups = [
+                " ".join(itertools.islice(left, size)).rjust(len(rule))
+                for rule, size in zip(rules, sizes.values(), strict=True)
+            ]
+            table.append("  ".join([first.ljust(width), *groups]))
+        first, *compared = self.headline() or [""]
+        sentence = textwrap.wrap(first, _TERMINAL_WIDTH)
+        told = [*sentence, *(f"  {line}" for line in compared), ""] if compared else []
+        return "\n".join([*header, "", *table, "", *told])
 
     def to_markdown(self) -> str:
         """The report as Markdown, with an account of how the figures were measured."""
         titles = ["network", *(f"{group}: {title}" for _, group, title, _ in _COLUMNS)]
         rule = ["---", *("---:" for _ in _COLUMNS)]
         table = ["| " + " | ".join(line) + " |" for line in (titles, rule, *self._table())]
+        first, *compared = self.headline() or [""]
+        told = [first, "", *(f"- {line}" for line in compared), ""] if compared else []
         return "\n".join(
             [
                 "# Evaluation",
@@ -126,7 +201,9 @@ class EvaluationReport:
                 f"- Setting: {self._setting()}",
                 f"- Date: {self.date}",
                 f"- Versions: {self._versions()}",
+                *(f"- Note: {remark}" for remark in self.remarks),
                 "",
+                *told,
                 *table,
                 "",
                 "## How it was measured",
@@ -160,7 +237,27 @@ class EvaluationReport:
     def _setting(self) -> str:
         return (
             f"{self.train_images:,} training and {self.test_images:,} test images, "
-            f"{self.classes:,} classes, {self.num_clusters:,} clusters, seed {self.seed}"
+            f"{self.classes:,} classes, {self.num_clusters:,} clusters"
+            f"{' of k-means' if self.training_method != 'kmeans' else ''}, seed {self.seed}"
+        )
+
+    def _copies(self) -> str:
+        known = ": probes and neighbours know their classes" if self.copies else ""
+        return (
+            f"{self.copies:,} of {self.test_images:,} test images have the centre crop of a "
+            f"training image, pixel by pixel{known}."
+        )
+
+    def _clustering(self) -> str:
+        """What becomes of the features, as the end of a sentence."""
+        reduced = "whitened" if self.whitened else "reduced by PCA, not whitened,"
+        into = f"{reduced} and put into {self.num_clusters:,} clusters"
+        if self.training_method == "kmeans":
+            return f"{into} as in training."
+        return (
+            f"{into} by k-means, and not by --clustering={self.training_method} as in training: "
+            "that finds another number of clusters for each network, so that figures could not be "
+            "compared."
         )
 
     def _versions(self) -> str:
@@ -179,8 +276,9 @@ class EvaluationReport:
         lines = [
             f"- Split: {self.split}. Every network is measured on the same images, without dropout "
             "or augmentation, and its weights stay as they are.",
+            f"- Copies: {self._copies()}",
             f"- Clusters: the fc7 features of the {self.train_images:,} training images are "
-            f"whitened and put into {self.num_clusters:,} clusters as in training. NMI is "
+            f"{self._clustering()} NMI is "
             "I(A; B) / sqrt(H(A) H(B)). Accuracy (acc.) is that of the best one-to-one matching of "
             "clusters and classes, so that clusters beyond the number of classes count as wrong. "
             "NMI and purity rise with the number of clusters by themselves: compare figures of "
@@ -196,7 +294,13 @@ class EvaluationReport:
         if "pixels" in self.rows:
             lines.append(
                 "- Pixels: the colours of the centre crops, average-pooled to at most 9,216 "
-                "values, in fc7's place."
+                "values, less their mean over the training images, in fc7's place."
+            )
+        if CALIBRATED in self.rows:
+            lines.append(
+                f"- Random: the network that the run started from, whose batch norm statistics are "
+                f"still 0 and 1, as in the public code. Calibrated: the same weights, with "
+                f"statistics averaged over {self.calibration}, without augmentation."
             )
         for network, figures in self.rows.items():
             chosen = [

@@ -12,8 +12,6 @@ from dc_keras.models import winograd
 # Side of the largest maps on which matrix products are faster, by type: measured on CPUs. Those
 # without 16-bit instructions take ten times as long for bfloat16's filter gradients on any map.
 _LARGEST_SMALL_MAP = {"float32": 4, "float64": 4, "bfloat16": 14}
-
-
 # Channels from which on the gradient of filters is faster as a convolution: measured with AVX2.
 _CHANNELS_TO_CONVOLVE = 32
 

@@ -52,7 +52,9 @@ class FeatureExtractor:
         def compute(images):
             return self._strategy.run(on_replica, args=(images,))
 
-        return tf.function(compute, input_signature=[element_spec], autograph=False)
+        traced = tf.function(compute, input_signature=[element_spec], autograph=False)
+        # Called as it is, TensorFlow would warn of tracing where several networks are compared.
+        return traced.get_concrete_function()
 
     def _gather(self, replicas) -> np.ndarray:
         parts = self._strategy.experimental_local_results(replicas)

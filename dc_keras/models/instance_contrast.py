@@ -11,6 +11,9 @@ import tensorflow as tf
 def instance_contrast(features: tf.Tensor, labels: tf.Tensor, temperature: float) -> tf.Tensor:
     """Cross-entropy of finding the other view of an image among a batch.
 
+    Within a distribution strategy the batch is that of all replicas together, so that the loss does
+    not depend on their number.
+
     Views of an image stand one behind the other: rows 0 and 1, rows 2 and 3, and so on. Images of
     the same cluster, among them an image that was drawn twice, are not told apart.
 
@@ -32,11 +35,26 @@ def instance_contrast(features: tf.Tensor, labels: tf.Tensor, temperature: float
         Unsupervised Representations", without its momentum encoder.
     """
     features = tf.math.l2_normalize(tf.cast(features, tf.float32), axis=1)
-    similarities = tf.matmul(features, features, transpose_b=True) / temperature
-    rows = tf.range(tf.shape(features)[0])
+    candidates, candidate_labels, first = _of_all_replicas(features, labels)
+    similarities = tf.matmul(features, candidates, transpose_b=True) / temperature
+    rows = first + tf.range(tf.shape(features)[0])
     # 2 i <-> 2 i + 1.
     other_view = tf.bitwise.bitwise_xor(rows, 1)
-    is_other_view = tf.cast(tf.one_hot(other_view, tf.size(rows)), tf.bool)
-    left_out = (labels[:, tf.newaxis] == labels) & ~is_other_view
+    is_other_view = tf.cast(tf.one_hot(other_view, tf.shape(candidates)[0]), tf.bool)
+    left_out = (labels[:, tf.newaxis] == candidate_labels) & ~is_other_view
     similarities = tf.where(left_out, similarities.dtype.min, similarities)
     return tf.nn.sparse_softmax_cross_entropy_with_logits(other_view, similarities)
+
+
+def _of_all_replicas(
+    features: tf.Tensor, labels: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Features and labels of the whole batch, and where those of this replica begin in it.
+
+    Gradients go back to the replicas that features come from. Every replica has as many rows.
+    """
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return features, labels, tf.constant(0)
+    first = context.replica_id_in_sync_group * tf.shape(features)[0]
+    return context.all_gather(features, axis=0), context.all_gather(labels, axis=0), first

@@ -14,7 +14,7 @@ import pathlib
 
 from dc_keras.config import ConvertConfig as Settings
 from dc_keras.errors import InputError
-from dc_keras.process import load_libraries_quietly
+from dc_keras.process import load_libraries_quietly, printable
 
 
 def main(settings: Settings) -> None:
@@ -29,12 +29,13 @@ def main(settings: Settings) -> None:
                 f"Received: --image_size={settings.image_size}. Leave it out."
             )
         checkpoint = export_checkpoint(settings.source, settings.out)
-        print(f"Wrote the weights of {checkpoint} to {settings.out}")
+        print(printable(f"Wrote the weights of {checkpoint} to {settings.out}"))
         return
     run = import_checkpoint(settings.source, settings.out, settings.image_size or None)
-    print(
+    told = (
         f"Imported {run.arch}{' behind Sobel' if run.sobel else ''}, width {run.width:g}, "
         f"{run.image_size} px, {run.num_clusters:,} clusters: {settings.out}\n"
         f"  dc-keras evaluate --run_dir={settings.out} --data_dir=LABELLED_IMAGES\n"
         f"  dc-keras export --run_dir={settings.out} --out=EXPORTED"
     )
+    print(printable(told))

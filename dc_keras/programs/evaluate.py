@@ -5,7 +5,7 @@
     python evaluate.py --run_dir=RUN --baseline=random,supervised
 
 It needs labels: class sub-folders, or an array `labels` in an .npz file. They are used here alone,
-never in training. Results go to RUN/evaluation as JSON and Markdown.
+never in training. Results go to RUN/evaluation, or to --out, as JSON and Markdown.
 
 Exit codes: 0 on success, 2 on flags or images that the program cannot work with.
 """
@@ -22,7 +22,7 @@ def main(settings: Settings) -> None:
     report = evaluate(settings)
     print(
         f"{report.to_terminal()}\n"
-        f"How it was measured: {settings.run_dir}/evaluation/report.md\n"
+        f"How it was measured: {settings.out or f'{settings.run_dir}/evaluation'}/report.md\n"
         f"Cluster of each image: {settings.run_dir}/model/clusters.csv\n"
         f"Curves and pictures of clusters: tensorboard --logdir={settings.run_dir}/tensorboard"
     )

@@ -9,7 +9,7 @@ Exit codes: 0 on success, 2 on flags or a run that the program cannot work with.
 """
 
 from dc_keras.config import ExportConfig as Settings
-from dc_keras.process import load_libraries_quietly
+from dc_keras.process import load_libraries_quietly, printable
 
 
 def main(settings: Settings) -> None:
@@ -18,4 +18,5 @@ def main(settings: Settings) -> None:
     from dc_keras.serving.saved_model import export
 
     version = export(settings.run_dir, settings.out)
-    print(f"Exported to {version}. Inspect it with:\n  saved_model_cli show --dir {version} --all")
+    told = f"Exported to {version}. Inspect it with:\n  saved_model_cli show --dir {version} --all"
+    print(printable(told))

@@ -43,9 +43,10 @@ def main(settings: Settings) -> None:
         print(f"All {len(source):,} images of {settings.source} are as they were packed.")
         return
     progress = sys.stderr.isatty()
-    source, unreadable = leave_out_unreadable(
-        open_source(settings.source), settings.max_bad_fraction, progress=progress
-    )
+    source = open_source(settings.source)
+    for line in source.findings.lines():
+        print(line)
+    source, unreadable = leave_out_unreadable(source, settings.max_bad_fraction, progress=progress)
     shards = pack(
         source,
         settings.out,

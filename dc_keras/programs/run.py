@@ -11,6 +11,7 @@ from absl import app
 
 from dc_keras.config import exit_with_input_error, parser
 from dc_keras.errors import InputError
+from dc_keras.process import outlive_readers_of_output, printable
 
 PROGRAMS = {
     "train": "train on a folder of images",
@@ -41,6 +42,7 @@ def run_program(name: str) -> None:
 
     Exit codes: 0 on success, 2 on what the user can mend; a program's own text names others.
     """
+    outlive_readers_of_output()
     program = importlib.import_module(f"dc_keras.programs.{name}")
     # What absl shows for --help.
     sys.modules["__main__"].__doc__ = program.__doc__
@@ -56,6 +58,7 @@ def run_program(name: str) -> None:
 
 def main() -> None:
     """Runs the program that the first argument names."""
+    outlive_readers_of_output()
     name, *arguments = sys.argv[1:] or ["--help"]
     if name in ("--help", "-h", "help"):
         print(USAGE)
@@ -66,7 +69,8 @@ def main() -> None:
         print(f"dc-keras {__version__}")
         return
     if name not in PROGRAMS:
-        print(f"dc-keras: There is no such program. Received: {name}.\n{USAGE}", file=sys.stderr)
+        told = printable(f"dc-keras: There is no such program. Received: {name}.\n{USAGE}")
+        print(told, file=sys.stderr)
         sys.exit(2)
     sys.argv = [f"dc-keras {name}", *arguments]
     run_program(name)

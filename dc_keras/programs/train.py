@@ -14,7 +14,7 @@ when SIGTERM or SIGINT stopped it: the same command goes on from there.
 import sys
 
 from dc_keras.config import TrainingConfig as Settings
-from dc_keras.process import prepare_process
+from dc_keras.process import prepare_process, printable
 from dc_keras.programs.run import command
 from dc_keras.training.interruption import Interrupted, Interruption
 
@@ -32,8 +32,9 @@ def main(settings: Settings) -> None:
     except Interrupted as interrupted:
         print(f"Stopped by {interrupted}. The same command goes on from here.", file=sys.stderr)
         sys.exit(interrupted.exit_code)
-    print(
+    told = (
         f"Done. The network and the cluster of each image are in {run.model}\n"
         f"  {command('evaluate')} --run_dir={settings.run_dir}\n"
         f"  tensorboard --logdir={settings.run_dir}/tensorboard"
     )
+    print(printable(told))

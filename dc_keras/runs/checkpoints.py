@@ -14,10 +14,13 @@ Sampling, augmentation, head, PCA and k-means draw from (seed, purpose, epoch, p
 place is the epoch and the step.
 """
 
+import contextlib
 import dataclasses
-import hashlib
 import json
 import pathlib
+import zipfile
+import zlib
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import keras
@@ -27,11 +30,13 @@ from dc_keras.clustering.pseudo_labels import Clusters
 from dc_keras.clustering.whitening import Whitening
 from dc_keras.errors import InputError
 from dc_keras.files import write_directory_atomically
+from dc_keras.runs.checksums import SUMS, DamagedFilesError, check_sums, write_sums
 from dc_keras.runs.whitening_file import load_whitening, save_whitening
 
 _WEIGHTS, _OPTIMIZERS, _MEANS = "weights.npz", "optimizers.npz", "means.npz"
 _CLUSTERS, _WHITENING = "clusters.npz", "whitening.npz"
-_STATE, _SUMS = "state.json", "SHA256SUMS"
+_STATE = "state.json"
+_ALL = (_WEIGHTS, _OPTIMIZERS, _MEANS, _CLUSTERS, _WHITENING, _STATE)
 
 
 class DamagedCheckpointError(Exception):
@@ -137,22 +142,15 @@ def load_checkpoint(path: pathlib.Path, model: keras.Model) -> Checkpoint:
             f"The checkpoint holds weights alone, so no training can go on from it. Received: "
             f"{path}, which was imported. Expected one that train.py wrote."
         )
-    _load_variables(path / _WEIGHTS, _weights(model))
-    _load_variables(path / _OPTIMIZERS, _optimizer_variables(model))
-    _load_variables(path / _MEANS, _epoch_variables(model))
-    state = json.loads((path / _STATE).read_text())
-    with open(path / _CLUSTERS, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-        centroids = arrays["centroids"]
-        return Checkpoint(
-            place=Place(state["epoch"], state["step"]),
-            clusters=Clusters(arrays["assignments"], centroids),
-            # Older checkpoints have none: clusters were shown under their own.
-            numbers=arrays.get("numbers", np.arange(len(centroids), dtype=np.int32)),
-            whitening=load_whitening(path / _WHITENING),
-            clustered=state["clustered"],
-            figures=state["report"],
-            seconds=state["seconds"],
-        )
+    with _explain_damage():
+        groups = [_weights(model), _optimizer_variables(model), _epoch_variables(model)]
+        files = [path / name for name in (_WEIGHTS, _OPTIMIZERS, _MEANS)]
+        # All are read before the first is changed.
+        values = [_read_variables(*pair) for pair in zip(files, groups, strict=True)]
+        checkpoint = _read_checkpoint(path)
+    for variables, arrays in zip(groups, values, strict=True):
+        _assign(variables, arrays)
+    return checkpoint
 
 
 def load_weights(path: pathlib.Path, network: keras.Model) -> None:
@@ -163,12 +161,15 @@ def load_weights(path: pathlib.Path, network: keras.Model) -> None:
         InputError: If this is no checkpoint, or one of another architecture.
     """
     verify(path)
-    _load_variables(path / _WEIGHTS, _weights(network))
+    variables = _weights(network)
+    with _explain_damage():
+        arrays = _read_variables(path / _WEIGHTS, variables)
+    _assign(variables, arrays)
 
 
 def is_checkpoint(path: pathlib.Path) -> bool:
     """Whether a folder was finished as a checkpoint; damage is found by `verify`."""
-    return any((path / name).exists() for name in (_STATE, _SUMS))
+    return any((path / name).exists() for name in (_STATE, SUMS))
 
 
 def verify(path: pathlib.Path) -> None:
@@ -184,26 +185,72 @@ def verify(path: pathlib.Path) -> None:
             "RUN/checkpoints/epoch-0010."
         )
     try:
-        sums = [line.split("  ", 1) for line in (path / _SUMS).read_text().splitlines()]
-        if not {_STATE, _WEIGHTS} <= {name for _, name in sums}:
-            raise DamagedCheckpointError(f"{_SUMS} is cut off")
-        for checksum, name in sums:
-            if _sha256(path / name) != checksum:
-                raise DamagedCheckpointError(f"{name} differs from its checksum")
-    except (OSError, ValueError) as error:
+        check_sums(path, required=(_STATE, _WEIGHTS), known=_ALL)
+    except DamagedFilesError as error:
         raise DamagedCheckpointError(str(error)) from error
 
 
 def _finish(folder: pathlib.Path, state: dict) -> None:
     """Writes state and checksums."""
     (folder / _STATE).write_text(json.dumps(state) + "\n")
-    sums = "".join(f"{_sha256(path)}  {path.name}\n" for path in sorted(folder.iterdir()))
-    (folder / _SUMS).write_text(sums)
+    write_sums(folder)
 
 
-def _sha256(path: pathlib.Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+@contextlib.contextmanager
+def _explain_damage() -> Iterator[None]:
+    """Turns what reading a file of another content raises into an error that it is damaged.
+
+    Raises:
+        DamagedCheckpointError: In place of these.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except (
+        *(OSError, ValueError, KeyError, TypeError, AttributeError, EOFError),
+        *(zipfile.BadZipFile, zlib.error),
+    ) as error:
+        raise DamagedCheckpointError(f"{type(error).__name__}: {error}") from error
+
+
+def _read_checkpoint(path: pathlib.Path) -> Checkpoint:
+    """What a checkpoint holds beside variables; fails where that is not what was written."""
+    state = json.loads((path / _STATE).read_text())
+    place = Place(state["epoch"], state["step"])
+    if not all(isinstance(number, int) and number >= 0 for number in place):
+        raise DamagedCheckpointError(f"{_STATE} tells no place")
+    with open(path / _CLUSTERS, "rb") as file, np.load(file, allow_pickle=False) as arrays:
+        assignments, centroids = arrays["assignments"], arrays["centroids"]
+        # Older checkpoints have none: clusters were shown under their own.
+        numbers = arrays.get("numbers", np.arange(len(centroids), dtype=np.int32))
+    _check_labels(assignments, numbers, len(centroids))
+    return Checkpoint(
+        place=place,
+        clusters=Clusters(assignments, centroids),
+        numbers=numbers,
+        whitening=load_whitening(path / _WHITENING),
+        clustered=state["clustered"],
+        figures=dict(state["report"]),
+        seconds=dict(state["seconds"]),
+    )
+
+
+def _check_labels(assignments: np.ndarray, numbers: np.ndarray, num_clusters: int) -> None:
+    """Checks that pseudo-labels are those of clusters that are there.
+
+    Raises:
+        DamagedCheckpointError: If they are not.
+    """
+    if assignments.ndim != 1 or assignments.dtype.kind not in "iu" or not assignments.size:
+        raise DamagedCheckpointError(f"{_CLUSTERS} holds no pseudo-labels")
+    smallest, largest = assignments.min(), assignments.max()
+    if smallest < 0 or largest >= num_clusters:
+        raise DamagedCheckpointError(
+            f"{_CLUSTERS} has pseudo-labels {smallest} to {largest} of {num_clusters} clusters"
+        )
+    if numbers.shape != (num_clusters,) or numbers.dtype.kind not in "iu":
+        raise DamagedCheckpointError(f"{_CLUSTERS} does not number its {num_clusters} clusters")
 
 
 def _weights(model: keras.Model) -> dict[str, keras.Variable]:
@@ -238,11 +285,14 @@ def _save_variables(path: pathlib.Path, variables: dict[str, keras.Variable]) ->
     np.savez(path, **{name: variable.numpy() for name, variable in variables.items()})
 
 
-def _load_variables(path: pathlib.Path, variables: dict[str, keras.Variable]) -> None:
-    """Loads what `_save_variables` wrote, all or nothing.
+def _read_variables(
+    path: pathlib.Path, variables: dict[str, keras.Variable]
+) -> dict[str, np.ndarray]:
+    """Reads what `_save_variables` wrote of these variables.
 
     Raises:
-        InputError: Names the first variable that is missing, unexpected or of another shape.
+        InputError: Names the first variable that is missing or of another shape.
+        DamagedCheckpointError: If all are there, and something else beside them.
     """
     with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
         arrays = dict(file)
@@ -253,13 +303,18 @@ def _load_variables(path: pathlib.Path, variables: dict[str, keras.Variable]) ->
         elif arrays[name].shape != tuple(variable.shape):
             problem = f"{name} has shape {arrays[name].shape}, not {tuple(variable.shape)}"
         if problem:
-            break
-    if not problem and (unexpected := sorted(set(arrays) - set(variables))):
-        problem = f"{unexpected[0]} is unexpected"
-    if problem:
-        raise InputError(
-            f"The checkpoint belongs to another network. Received: {path}, where {problem}. "
-            "Expected one of the same --arch, --image_size, --width, --sobel and --num_clusters."
-        )
+            raise InputError(
+                f"The checkpoint belongs to another network. Received: {path}, where {problem}. "
+                "Expected one of the same --arch, --image_size, --width, --sobel and "
+                "--num_clusters."
+            )
+        if arrays[name].dtype.kind not in "fiub":
+            raise DamagedCheckpointError(f"{path.name} has no numbers for {name}")
+    if unexpected := sorted(arrays.keys() - variables.keys()):
+        raise DamagedCheckpointError(f"{path.name} has {unexpected[0]}, which is unexpected")
+    return arrays
+
+
+def _assign(variables: dict[str, keras.Variable], arrays: dict[str, np.ndarray]) -> None:
     for name, variable in variables.items():
         variable.assign(arrays[name])

@@ -2,6 +2,7 @@
 
     RUN/flags.cfg               the settings, a flagfile that repeats the run
         manifest.csv            index, path and label of every image trained on
+        manifest.json           how many these are, and the checksum of manifest.csv
         unreadable.csv          image files that were left out, with the reason
         metrics.jsonl           one JSON object an epoch
         assignments/            epoch-0001.npy, ...: cluster of each image, smallest integer type
@@ -48,7 +49,7 @@ from dc_keras.runs.checkpoints import (
     write_weights,
 )
 from dc_keras.runs.event_files import forget_events_after
-from dc_keras.runs.lock import lock
+from dc_keras.runs.lock import HeldLock, lock
 
 Loaded = TypeVar("Loaded")
 _CHECKPOINT_NAME = re.compile(r"epoch-(\d{4,})(?:-step-(\d{6,}))?$")
@@ -72,6 +73,8 @@ class RunDirectory:
         self.tensorboard = self.path / "tensorboard"
         self.model = self.path / "model"
         self.evaluation = self.path / "evaluation"
+        self._lock: HeldLock | None = None
+        self._warned_of: set[int] = set()
 
     def exists(self) -> bool:
         """Whether a run was started here."""
@@ -81,13 +84,15 @@ class RunDirectory:
         """The settings of the run.
 
         Raises:
-            InputError: If no run was started here, or by a version with other flags.
+            InputError: If no run was started here, or by a version with other flags, or if its
+                settings are damaged.
         """
         if not self.exists():
             raise InputError(
                 f"There is no run in this folder. Received: --run_dir={self.path}, which has no "
                 "flags.cfg. Expected the --run_dir of a training by train.py."
             )
+        TrainingConfig.check_whole(self.flags)
         try:
             config = TrainingConfig.from_arguments([f"--flagfile={self.flags}"])
         except InputError as error:
@@ -153,35 +158,64 @@ class RunDirectory:
         with contextlib.ExitStack() as held:
             with explain_write_errors(self.path):
                 self.path.mkdir(parents=True, exist_ok=True)
-                held.enter_context(lock(self.path / ".lock"))
+                self._lock = held.enter_context(lock(self.path / ".lock"))
                 for folder in (self.path, self.assignments, self.checkpoints, self.tensorboard):
                     remove_leftovers(folder)
-            yield
+            try:
+                yield
+            finally:
+                self._lock = None
+
+    def look_again(self) -> None:
+        """What is called before something is written: whether the lock, if any, still holds.
+
+        Raises:
+            InputError: If it does not.
+        """
+        if self._lock:
+            with explain_write_errors(self.path):
+                self._lock.look_again()
 
     def save_assignments(self, epoch: int, assignments: np.ndarray) -> None:
         """Writes the clustering made at the beginning of an epoch, in the smallest type."""
+        self.look_again()
         self.assignments.mkdir(parents=True, exist_ok=True)
         with write_atomically(self.assignments / f"epoch-{epoch:04d}.npy", "wb") as file:
             np.save(file, assignments.astype(np.min_scalar_type(int(assignments.max()))))
 
     def append_metrics(self, record: dict) -> None:
         """Adds one line to metrics.jsonl."""
+        self.look_again()
         append_line(self.metrics, json.dumps(record))
 
     def read_metrics(self) -> list[dict]:
-        """The records of metrics.jsonl, without a last line that was cut off in writing."""
-        if not self.metrics.exists():
+        """The records of metrics.jsonl that can be read, each with its "epoch".
+
+        A last line without its end was cut off in writing; of others that are damaged a warning
+        tells the number.
+        """
+        try:
+            *lines, cut = self.metrics.read_bytes().split(b"\n")
+        except FileNotFoundError:
             return []
-        records = []
-        for line in self.metrics.read_text(encoding="utf-8").splitlines():
-            try:
-                records.append(json.loads(line))
-            except json.JSONDecodeError:
-                break
-        return records
+        records = [_record(line) for line in [*lines, cut]]
+        damaged = {
+            number
+            for number, (line, record) in enumerate(zip(lines, records, strict=False), 1)
+            if record is None and line.strip()
+        }
+        if damaged - self._warned_of:
+            logging.warning(
+                "Lines of %s are damaged and left out, the others stay: line %s.",
+                self.metrics,
+                ", ".join(map(str, sorted(damaged))),
+            )
+            self._warned_of |= damaged
+        return [record for record in records if record is not None]
 
     def forget_after(self, place: Place) -> None:
         """Removes what was recorded after the place from which the run goes on."""
+        self.look_again()
         kept = [record for record in self.read_metrics() if record["epoch"] <= place.epoch]
         if self.metrics.exists():
             with write_atomically(self.metrics) as file:
@@ -223,6 +257,7 @@ class RunDirectory:
         Raises:
             CannotWriteError: If the disk is full, or does not let it be written.
         """
+        self.look_again()
         epoch, step = checkpoint.place
         name = f"epoch-{epoch + 1:04d}-step-{step:06d}" if step else f"epoch-{epoch:04d}"
         write_checkpoint(self.checkpoints / name, model, checkpoint)
@@ -272,14 +307,17 @@ def first_readable(
     Raises:
         InputError: If all of them are damaged.
     """
+    reasons = []
     for path in candidates:
         try:
             return path, load(path)
         except DamagedCheckpointError as error:
             logging.warning("The checkpoint %s is damaged (%s).", path, error)
+            reasons.append(str(error))
     raise InputError(
         f"No checkpoint of the run can be read. Received: {len(candidates)} damaged ones in "
-        f"{candidates[0].parent}. Bring one back from a backup, or start a new --run_dir."
+        f"{candidates[0].parent}; of the first, {reasons[0]}. Bring one back "
+        "from a backup, or start a new --run_dir."
     )
 
 
@@ -289,6 +327,17 @@ def epochs_done(checkpoint: pathlib.Path) -> int:
     if place is None:
         raise ValueError(f"This is not the name of a checkpoint. Received: {checkpoint.name}.")
     return place.epoch
+
+
+def _record(line: bytes) -> dict | None:
+    """A line of metrics.jsonl, or None if it is damaged."""
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(record, dict) or not isinstance(record.get("epoch"), int):
+        return None
+    return record
 
 
 def _place(path: pathlib.Path) -> Place | None:

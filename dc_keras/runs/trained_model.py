@@ -3,8 +3,9 @@
     network.keras       the network, from uint8 images to logits
     whitening.npz       from its features to descriptors
     centroids.npy       of the clusters, among descriptors
-    clusters.csv        the cluster of every image, by its path
+    clusters.csv        the cluster of every image, by its path, for people: see spreadsheet_text
     training.json       how many epochs it was trained for
+    SHA256SUMS          of all of them; models of older versions have none
 
 Weights of PyTorch that were imported have network.keras alone.
 """
@@ -13,7 +14,7 @@ import csv
 import dataclasses
 import json
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import keras
 import numpy as np
@@ -21,13 +22,15 @@ import numpy as np
 from dc_keras.clustering.pseudo_labels import Clusters
 from dc_keras.clustering.whitening import Whitening
 from dc_keras.errors import InputError
-from dc_keras.files import write_atomically, write_directory_atomically
+from dc_keras.files import spreadsheet_text, write_atomically, write_directory_atomically
 from dc_keras.models.saved_network import load_network
+from dc_keras.runs.checksums import SUMS, DamagedFilesError, check_sums, write_sums
 from dc_keras.runs.run_directory import RunDirectory
 from dc_keras.runs.whitening_file import load_whitening, save_whitening
 
 _NETWORK, _WHITENING, _CENTROIDS = "network.keras", "whitening.npz", "centroids.npy"
 _CLUSTERS, _TRAINING = "clusters.csv", "training.json"
+_ALL = (_NETWORK, _WHITENING, _CENTROIDS, _CLUSTERS, _TRAINING)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +51,7 @@ class TrainedModel:
 def save_network(folder: pathlib.Path, network: keras.Model) -> None:
     """Writes a network alone into the folder of a model."""
     network.save(folder / _NETWORK)
+    write_sums(folder)
 
 
 def save_model(
@@ -68,8 +72,9 @@ def save_model(
         names: The images' names.
         epochs: How many the network was trained for.
     """
+    run.look_again()
     with write_directory_atomically(run.model) as folder:
-        save_network(folder, network)
+        network.save(folder / _NETWORK)
         (folder / _TRAINING).write_text(json.dumps({"epochs": epochs}) + "\n")
         save_whitening(folder / _WHITENING, whitening)
         with write_atomically(folder / _CENTROIDS, "wb") as file:
@@ -77,15 +82,17 @@ def save_model(
         with write_atomically(folder / _CLUSTERS) as file:
             writer = csv.writer(file)
             writer.writerow(["index", "path", "cluster"])
-            rows = zip(names, clusters.assignments.tolist(), strict=True)
+            rows = zip(map(spreadsheet_text, names), clusters.assignments.tolist(), strict=True)
             writer.writerows((index, *row) for index, row in enumerate(rows))
+        write_sums(folder)
 
 
 def is_complete(run: RunDirectory, epochs: int) -> bool:
-    """Whether the model of a training of so many epochs was written."""
+    """Whether the model of a training of so many epochs was written, and is as it was."""
     try:
-        return json.loads((run.model / _TRAINING).read_text())["epochs"] == epochs
-    except FileNotFoundError:
+        _check_files(run.model, _ALL)
+        return json.loads((run.model / _TRAINING).read_bytes())["epochs"] == epochs
+    except (DamagedFilesError, OSError, ValueError, KeyError, TypeError):
         return False
 
 
@@ -93,21 +100,47 @@ def load_model(run: RunDirectory) -> TrainedModel:
     """Loads what `save_model` wrote.
 
     Raises:
-        InputError: If the run has no model yet, or one without clusters.
+        InputError: If the run has no model yet, one without clusters, or one that is damaged.
     """
     if not run.model.is_dir():
         raise InputError(
             f"The run has no final clusters yet. Received: --run_dir={run.path}. Expected a run "
             f"that has finished; go on with: python train.py --flagfile={run.flags}"
         )
-    if not (run.model / _CENTROIDS).exists():
+    if not any((run.model / name).exists() for name in _ALL if name != _NETWORK):
         raise InputError(
             f"The run has no clusters. Received: --run_dir={run.path}, whose weights were "
             "imported: PyTorch's file holds neither whitening nor centroids. Expected a run of "
             "train.py; the features of this one are there by dc-keras export."
         )
-    return TrainedModel(
-        network=load_network(run.model / _NETWORK),
-        whitening=load_whitening(run.model / _WHITENING),
-        centroids=np.load(run.model / _CENTROIDS, allow_pickle=False),
-    )
+    try:
+        _check_files(run.model, (_NETWORK, _WHITENING, _CENTROIDS))
+        model = TrainedModel(
+            network=load_network(run.model / _NETWORK),
+            whitening=load_whitening(run.model / _WHITENING),
+            centroids=np.load(run.model / _CENTROIDS, allow_pickle=False),
+        )
+        if model.centroids.shape[1:] != (model.whitening.output_dim,):
+            raise DamagedFilesError(f"{_CENTROIDS} does not fit {_WHITENING}")
+        return model
+    # A damaged file can make its reader raise anything.
+    except Exception as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(
+            f"The trained model is damaged. Received: {run.model} ({reason}). Expected the files "
+            "that train.py wrote. Bring them back from a backup, or remove that folder and write "
+            f"it anew from the last checkpoint with: python train.py --flagfile={run.flags}"
+        ) from error
+
+
+def _check_files(folder: pathlib.Path, required: Collection[str]) -> None:
+    """Checks that files are there, and as they were written where that is known.
+
+    Raises:
+        DamagedFilesError: If they are not.
+    """
+    if (folder / SUMS).exists():
+        check_sums(folder, required, known=_ALL)
+    for name in required:
+        if not (folder / name).is_file():
+            raise DamagedFilesError(f"{name} is missing")

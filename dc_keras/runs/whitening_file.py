@@ -20,11 +20,19 @@ def save_whitening(path: str | os.PathLike, whitening: Whitening) -> None:
 
 
 def load_whitening(path: str | os.PathLike) -> Whitening:
-    """Reads what `save_whitening` wrote."""
+    """Reads what `save_whitening` wrote.
+
+    Raises:
+        ValueError: If its arrays do not fit together.
+    """
     with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-        return Whitening(
+        whitening = Whitening(
             mean=arrays["mean"],
             projection=arrays["projection"],
             eigenvalues=arrays["eigenvalues"],
             explained_variance=float(arrays["explained_variance"]),
         )
+    shapes = (*whitening.mean.shape, *whitening.eigenvalues.shape)
+    if whitening.projection.ndim != 2 or whitening.projection.shape != shapes:
+        raise ValueError(f"{os.path.basename(path)} has arrays of shapes that do not fit together")
+    return whitening

@@ -17,7 +17,7 @@ from dc_keras.data.sources.image_source import ImageSource
 from dc_keras.data.sources.inspection import leave_out_unreadable
 from dc_keras.data.sources.open import open_source
 from dc_keras.errors import InputError
-from dc_keras.files import write_atomically
+from dc_keras.files import check_output_file, spreadsheet_text, write_atomically
 from dc_keras.models.feature_extractor import FEATURES, FeatureExtractor, feature_model
 from dc_keras.runs.run_directory import RunDirectory
 from dc_keras.runs.trained_model import TrainedModel, load_model
@@ -74,12 +74,14 @@ def write_clusters(
             f"The output's folder is missing. Received: --out={out}. "
             f"Make {folder} first, or choose another place."
         )
+    check_output_file(out)
     run = RunDirectory(run_dir)
     run.config()  # Whether there is a run at all.
     progress = sys.stderr.isatty()
-    source, unreadable = leave_out_unreadable(
-        open_source(data_dir), max_bad_fraction, progress=progress
-    )
+    source = open_source(data_dir)
+    for line in source.findings.lines():
+        print(line)
+    source, unreadable = leave_out_unreadable(source, max_bad_fraction, progress=progress)
     model = load_model(run)
     with write_atomically(out) as file:
         writer = csv.writer(file)
@@ -87,5 +89,5 @@ def write_clusters(
         names = iter(source.names)
         for clusters, distances in assign(model, source, batch_size, progress=progress):
             for cluster, distance in zip(clusters.tolist(), distances.tolist(), strict=True):
-                writer.writerow([next(names), cluster, f"{distance:.4f}"])
+                writer.writerow([spreadsheet_text(next(names)), cluster, f"{distance:.4f}"])
     return len(source), len(unreadable)

@@ -12,6 +12,7 @@ JSON can carry, and its status tells.
 """
 
 import dataclasses
+import os
 import pathlib
 
 import keras
@@ -19,14 +20,22 @@ import tensorflow as tf
 
 from dc_keras.assembly import build_untrained
 from dc_keras.data.pixels.center_crop import center_crop_batch, preprocess_for_clustering
-from dc_keras.data.pixels.decoding import MAX_PIXELS, NO_IMAGE, has_known_start
+from dc_keras.data.pixels.decoding import check_jpeg, has_known_start, is_upright_jpeg
+from dc_keras.data.pixels.limits import MAX_PIXELS, MAX_SIDE, NO_IMAGE
 from dc_keras.errors import InputError
-from dc_keras.files import tensorflow_errors_as_os_errors, write_directory_atomically
+from dc_keras.files import (
+    check_output_folder,
+    tensorflow_errors_as_os_errors,
+    write_directory_atomically,
+)
 from dc_keras.models.feature_extractor import FEATURES, feature_model
 from dc_keras.runs.run_directory import RunDirectory
 
 EMPTY = "no bytes"
-DAMAGED = f"damaged, cut off, of an unusual kind, or of more than {MAX_PIXELS:,} pixels"
+DAMAGED = (
+    "damaged, cut off, of an unusual kind, without pixels, of more than "
+    f"{MAX_PIXELS:,} pixels, or with a side of more than {MAX_SIDE:,}"
+)
 
 
 def export(run_dir: str, out: str) -> pathlib.Path:
@@ -40,13 +49,17 @@ def export(run_dir: str, out: str) -> pathlib.Path:
         The folder of the version that was written.
 
     Raises:
-        InputError: If there is no run, it has no checkpoint, or `out` is a file.
+        InputError: If there is no run, it has no checkpoint, or `out` is no folder.
     """
     run = RunDirectory(run_dir)
     # Wherever it is served, float32 runs.
     settings = dataclasses.replace(run.config(), precision="float32")
-    if pathlib.Path(out).exists() and not pathlib.Path(out).is_dir():
-        raise InputError(f"The output is a file. Received: --out={out}. Expected a folder.")
+    folder = check_output_folder(out)
+    if folder.is_dir() and not os.access(folder, os.W_OK):
+        raise InputError(
+            f"The output's folder does not let anything be written. Received: --out={out}. Mend "
+            "its permissions, or choose another."
+        )
     network = build_untrained(settings)
     run.load_weights(network)
     version = next_version(pathlib.Path(out))
@@ -107,7 +120,8 @@ def read_if_possible(encoded: tf.Tensor, image_size: int) -> tf.Tensor:
     """Prepares an image, or says why that cannot be done.
 
     Graphs know no exceptions; but a `tf.data.Dataset` can leave out an element that fails. So the
-    image is an element of one, and an answer in its place stands behind it.
+    image is an element of one, and an answer in its place stands behind it. What is refused before
+    training is refused here: a file cut off below the crop would give features of its own.
 
     Args:
         encoded: Scalar string tensor.
@@ -117,9 +131,14 @@ def read_if_possible(encoded: tf.Tensor, image_size: int) -> tf.Tensor:
         uint8 `(s, s, 3)`, black for an image that cannot be read; and a scalar string: empty, or
         the reason.
     """
-    image = tf.data.Dataset.from_tensors(encoded).map(
-        lambda encoded: (preprocess_for_clustering(encoded, image_size), "")
-    )
+
+    def prepare(encoded):
+        # All others are decoded whole.
+        checked = tf.cond(is_upright_jpeg(encoded), lambda: check_jpeg(encoded), lambda: 0)
+        with tf.control_dependencies([checked]):
+            return preprocess_for_clustering(encoded, image_size), ""
+
+    image = tf.data.Dataset.from_tensors(encoded).map(prepare)
     blank = tf.zeros([image_size, image_size, 3], tf.uint8)
     reason = tf.where(
         tf.strings.length(encoded) == 0,
@@ -133,5 +152,5 @@ def read_if_possible(encoded: tf.Tensor, image_size: int) -> tf.Tensor:
 
 def next_version(out: pathlib.Path) -> pathlib.Path:
     """The first free version folder below `out`: 1, 2, ..."""
-    taken = [int(path.name) for path in out.glob("*") if path.name.isdigit()]
+    taken = [int(path.name) for path in out.glob("*") if path.name.isdecimal()]
     return out / str(max(taken, default=0) + 1)

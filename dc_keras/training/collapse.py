@@ -26,7 +26,11 @@ RETRIEVAL_DROP = 0.5
 
 
 def signs_of_collapse(
-    reports: Sequence[Mapping[str, float]], max_cluster_fraction: float
+    reports: Sequence[Mapping[str, float]],
+    max_cluster_fraction: float,
+    *,
+    mode: str = "paper",
+    sampler: str = "natural",
 ) -> dict[str, str]:
     """Looks for collapse in the figures of the clusterings so far.
 
@@ -35,18 +39,22 @@ def signs_of_collapse(
             first; at least one.
         max_cluster_fraction: Largest part of the images that one cluster should hold. Twice the
             mean size is always allowed.
+        mode: Of the run; remedies do not name what is in use.
+        sampler: Of the run.
 
     Returns:
         What is wrong and what helps, by cause: "cluster", "entropy", "rank", "churn", "views".
     """
     signs = {}
+    uniform = "" if sampler == "uniform" else "--sampler=uniform, "
+    improved = "" if mode == "improved" else "--mode=improved, or "
     latest = reports[-1]
     allowed = max(max_cluster_fraction, 2 / latest["clusters"])
     if latest["largest_fraction"] > allowed:
         signs["cluster"] = (
             f"One cluster holds {latest['largest_fraction']:.0%} of the images, more than "
-            f"--max_cluster_fraction={max_cluster_fraction:g}. Use --sampler=uniform if it is not "
-            "in use, a lower --learning_rate, or look whether that many images are alike."
+            f"--max_cluster_fraction={max_cluster_fraction:g}. Use {uniform}a lower "
+            "--learning_rate, or look whether that many images are alike."
         )
     if latest["normalized_entropy"] < ENTROPY_FLOOR:
         signs["entropy"] = (
@@ -58,8 +66,7 @@ def signs_of_collapse(
         signs["rank"] = (
             f"The features have hardly more than one direction: effective rank "
             f"{latest['effective_rank']:.2f}, below {RANK_FLOOR}. The network tells images by one "
-            "thing alone, such as their brightness. Use --mode=improved, or a lower "
-            "--learning_rate."
+            f"thing alone, such as their brightness. Use {improved}a lower --learning_rate."
         )
     recent = [report["churn"] for report in reports[-CHURN_TURNS:] if "churn" in report]
     if len(recent) == CHURN_TURNS and min(recent) > CHURN_CEILING:
@@ -73,7 +80,7 @@ def signs_of_collapse(
     if now is not None and first is not None and now < RETRIEVAL_DROP * first:
         signs["views"] = (
             f"The features lose the images: only {now:.0%} of them are found again by an augmented "
-            f"view, after {first:.0%} with the untrained network. Use --mode=improved, or a lower "
+            f"view, after {first:.0%} with the untrained network. Use {improved}a lower "
             "--learning_rate."
         )
     return signs
@@ -123,6 +130,8 @@ class CollapseGuard:
         earlier: Figures of the clusterings that the run goes on from, by epoch from 0.
         max_cluster_fraction: See `signs_of_collapse`.
         stop: Whether to end the run instead of warning.
+        mode: See `signs_of_collapse`.
+        sampler: See `signs_of_collapse`.
     """
 
     def __init__(
@@ -131,10 +140,13 @@ class CollapseGuard:
         *,
         max_cluster_fraction: float,
         stop: bool,
+        mode: str = "paper",
+        sampler: str = "natural",
     ):
         self._figures = dict(earlier)
         self._max_cluster_fraction = max_cluster_fraction
         self._stop = stop
+        self._in_use = {"mode": mode, "sampler": sampler}
         self._warned: set[str] = set()
 
     def begin_turn(self, turn: Turn) -> None:
@@ -147,7 +159,7 @@ class CollapseGuard:
             return
         self._figures[turn.epoch] = turn.figures
         in_order = [self._figures[epoch] for epoch in sorted(self._figures)]
-        signs = signs_of_collapse(in_order, self._max_cluster_fraction)
+        signs = signs_of_collapse(in_order, self._max_cluster_fraction, **self._in_use)
         if signs and self._stop:
             raise DegenerateDataError(
                 f"Stopped at the beginning of epoch {turn.epoch + 1}, as --on_collapse=stop says: "

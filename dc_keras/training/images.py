@@ -1,17 +1,22 @@
 """The images of a run: opened, inspected once, recorded in its folder, perhaps decoded."""
 
 import dataclasses
+import functools
 import sys
 from collections.abc import Mapping
 
 from dc_keras.data.sources.decoded import hold_decoded
 from dc_keras.data.sources.image_source import ImageSource
 from dc_keras.data.sources.inspection import leave_out_unreadable, write_unreadable
+from dc_keras.data.sources.labels import describe_labels
 from dc_keras.data.sources.manifest import positions_of, read_manifest, write_manifest
 from dc_keras.data.sources.open import open_source
 from dc_keras.data.sources.stand_ins import SourceWithStandIns
 from dc_keras.errors import InputError
 from dc_keras.runs.run_directory import RunDirectory
+
+# In the folder of the run: path and kind of what lies among the images and is not used.
+PASSED_OVER = "passed_over.csv"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,6 +29,7 @@ class ImageOptions:
         cache: Where decoded images are held; see `hold_decoded`.
         num_clusters: Of which there may not be more than images.
         seed: The run's seed.
+        labels: Where their labels are, for figures alone; see `open_source`.
     """
 
     data_dir: str
@@ -31,6 +37,7 @@ class ImageOptions:
     cache: str
     num_clusters: int
     seed: int
+    labels: str = ""
 
 
 def open_images(options: ImageOptions, run: RunDirectory) -> SourceWithStandIns:
@@ -52,7 +59,7 @@ def open_images(options: ImageOptions, run: RunDirectory) -> SourceWithStandIns:
             file=sys.stderr,
         )
 
-    source = open_source(options.data_dir)
+    source = open_source(options.data_dir, options.labels)
     if run.exists():
         names = read_manifest(run.manifest).names
         positions, _ = positions_of(names, source)
@@ -67,13 +74,18 @@ def open_images(options: ImageOptions, run: RunDirectory) -> SourceWithStandIns:
 
 
 def _open_new(source: ImageSource, options: ImageOptions, run: RunDirectory) -> ImageSource:
-    """Leaves out the images that cannot be read, and writes manifest and list of these."""
+    """Leaves out what cannot be read or is no image, and writes the manifest and lists of these."""
+    told = source.findings.lines(listed_in=run.path / PASSED_OVER)
+    for line in [*told, *describe_labels(source, options.labels)]:
+        print(line)
     check_number_of_clusters(options.num_clusters, len(source))
     readable, unreadable = leave_out_unreadable(
         source, options.max_bad_fraction, progress=sys.stderr.isatty()
     )
     check_number_of_clusters(options.num_clusters, len(readable))
     run.path.mkdir(parents=True, exist_ok=True)
+    if source.findings.passed_over:
+        source.findings.write(run.path / PASSED_OVER)
     if unreadable:
         write_unreadable({source.names[i]: why for i, why in unreadable.items()}, run.unreadable)
         print(f"Left out {len(unreadable)} unreadable images, listed in {run.unreadable}")
@@ -83,7 +95,12 @@ def _open_new(source: ImageSource, options: ImageOptions, run: RunDirectory) -> 
 
 def _decoded(source: ImageSource, options: ImageOptions, run: RunDirectory) -> ImageSource:
     source, how = hold_decoded(
-        source, options.cache, run.path, seed=options.seed, progress=sys.stderr.isatty()
+        source,
+        options.cache,
+        run.path,
+        seed=options.seed,
+        progress=sys.stderr.isatty(),
+        say=functools.partial(print, flush=True),
     )
     if how:
         print(f"Images are {how}")

@@ -129,6 +129,7 @@ def image_options(config: TrainingConfig) -> ImageOptions:
         cache=cache,
         num_clusters=config.num_clusters,
         seed=config.seed,
+        labels=config.labels,
     )
 
 
@@ -182,6 +183,8 @@ def make_guard(config: TrainingConfig, run: RunDirectory) -> CollapseGuard:
         earlier,
         max_cluster_fraction=config.max_cluster_fraction,
         stop=config.on_collapse == "stop",
+        mode=config.mode,
+        sampler=config.sampler,
     )
 
 

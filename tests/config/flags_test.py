@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import operator
+import types
 
 import pytest
 from hypothesis import given
@@ -12,9 +13,17 @@ from dc_keras.config.flags import (
     Config,
     argument,
     describe_bounds,
+    exit_with_input_error,
     flag,
     is_within,
     preset_as_flagfile,
+)
+from dc_keras.config.programs import (
+    AssignConfig,
+    ConvertConfig,
+    EvaluationConfig,
+    ExportConfig,
+    PackConfig,
 )
 from dc_keras.config.training import TrainingConfig
 from dc_keras.errors import InputError
@@ -75,6 +84,50 @@ def test_a_number_is_within_bounds_where_their_words_hold(value, bounds):
 @given(st.sampled_from([math.nan, math.inf, -math.inf]), BOUNDS)
 def test_what_is_no_finite_number_is_never_within_bounds(value, bounds):
     assert not is_within(value, bounds)
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("~/x", "/home/me/x"),
+        ("~", "/home/me"),
+        ("~root/x", "/root/x"),
+        ("~no_such_user/x", "~no_such_user/x"),
+        ("./~/x", "./~/x"),
+        ("gs://bucket/~/x", "gs://bucket/~/x"),
+        ("$HOME/x", "$HOME/x"),
+    ],
+)
+def test_a_tilde_is_the_home_folder(monkeypatch, tmp_path, given, meant):
+    """On the command line and in flagfiles, in flags and in arguments."""
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setattr("pwd.getpwnam", {"root": types.SimpleNamespace(pw_dir="/root")}.__getitem__)
+    (tmp_path / "flags.cfg").write_text(f"--out={given}\n")
+    assert parsed(given, f"--out={given}") == Settings(source=meant, out=meant)
+    assert parsed(f"--flagfile={tmp_path}/flags.cfg").out == meant
+
+
+@pytest.mark.parametrize(
+    "config",
+    [TrainingConfig, EvaluationConfig, ExportConfig, AssignConfig, PackConfig, ConvertConfig],
+)
+def test_every_program_knows_the_home_folder(monkeypatch, config):
+    monkeypatch.setenv("HOME", "/home/me")
+    paths = {
+        field.name: field.metadata.get("argument")
+        for field in dataclasses.fields(config)
+        if field.name in ("run_dir", "data_dir", "test_dir", "resume", "source", "out", "labels")
+    }
+    arguments = ["~/x" if argument else f"--{name}=~/x" for name, argument in paths.items()]
+    parsed = config.from_arguments(arguments)
+    assert paths and {getattr(parsed, name) for name in paths} == {"/home/me/x"}
+
+
+def test_a_home_folder_that_is_not_known_is_no_folder_by_its_sign(monkeypatch):
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)
+    with pytest.raises(InputError, match="home folder is not known. Received: --out=~/x"):
+        parsed("--out=~/x")
 
 
 def test_a_flag_out_of_its_bounds_is_told_in_their_words():
@@ -195,3 +248,10 @@ def test_an_unknown_preset_lists_those_there_are():
 def test_only_presets_are_turned_into_flagfiles():
     assert preset_as_flagfile("--presets=quickstart") == "--presets=quickstart"
     assert preset_as_flagfile("quickstart") == "quickstart"
+
+
+def test_errors_show_names_and_send_no_commands(capsys):
+    with pytest.raises(SystemExit) as ended:
+        exit_with_input_error(InputError("Received:\n  a\x1b[2J.png\n  b\udcff.png"))
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.endswith("Received:\n  a\\x1b[2J.png\n  b\\udcff.png\n")

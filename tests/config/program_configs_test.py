@@ -34,6 +34,34 @@ def test_unknown_baselines_are_refused():
         EvaluationConfig.from_arguments(["--run_dir=r", "--baseline=best"]).validate()
 
 
+def test_each_baseline_is_measured_once():
+    config = EvaluationConfig.from_arguments(["--run_dir=r", "--baseline=pixels,random,pixels"])
+    assert config.baselines() == ("pixels", "random")
+
+
+def test_a_fraction_to_split_off_beside_test_images_is_refused():
+    given = ["--run_dir=r", "--test_dir=t"]
+    EvaluationConfig.from_arguments(given).validate()
+    with pytest.raises(InputError, match="--test_fraction=0.3 with --test_dir=t. Leave one"):
+        EvaluationConfig.from_arguments([*given, "--test_fraction=0.3"]).validate()
+
+
+def test_virtual_devices_that_would_not_be_used_are_refused():
+    given = ["--run_dir=r", "--virtual_devices=2"]
+    EvaluationConfig.from_arguments([*given, "--strategy=mirrored"]).validate()
+    with pytest.raises(InputError, match="--virtual_devices=2 with --strategy=one"):
+        EvaluationConfig.from_arguments([*given, "--strategy=one"]).validate()
+
+
+@pytest.mark.parametrize("flag", ["--short_side=9", "--shard_images=9", "--max_bad_fraction=0.5"])
+def test_verifying_takes_no_flags_of_packing(flag):
+    PackConfig.from_arguments(["--verify", "packed"]).validate()
+    PackConfig.from_arguments(["files", "out", flag]).validate()
+    name = flag.partition("=")[0]
+    with pytest.raises(InputError, match=f"^{name} would be ignored.*Received: {flag}. Leave it"):
+        PackConfig.from_arguments(["--verify", "packed", flag]).validate()
+
+
 @pytest.mark.parametrize("name", ["test_fraction", "max_images", "batch_size"])
 def test_bad_evaluation_flags(name):
     with pytest.raises(InputError, match=f"--{name}"):

@@ -28,6 +28,7 @@ def test_defaults_are_the_papers():
     ("arguments", "message"),
     [
         (["--image_size=100"], "--image_size. Received: 100. Expected a multiple of 32, .* 96"),
+        (["--labels=folder"], "--labels. Received: folder. Expected folders, none, or a .csv"),
         (["--image_size=0"], "multiple of 32, such as 32"),
         (["--image_size=5"], "multiple of 32, such as 32"),
         (["--arch=alexnet", "--image_size=62"], "at least 63 for --arch=alexnet"),
@@ -154,6 +155,58 @@ def test_a_saved_flagfile_repeats_the_run(tmp_path):
     assert TrainingConfig.from_arguments([f"--flagfile={tmp_path}/flags.cfg"]) == config
 
 
+@pytest.fixture
+def moved(tmp_path):
+    """The flagfile of a run that was moved to another folder."""
+    for name in ("began", "moved"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "moved" / "manifest.csv").touch()
+    began = [f"--data_dir={tmp_path}", f"--run_dir={tmp_path}/began", "--resume=never"]
+    TrainingConfig.from_arguments(began).save(tmp_path / "moved" / "flags.cfg")
+    return tmp_path / "moved" / "flags.cfg"
+
+
+def test_the_folder_of_a_runs_own_flagfile_is_the_run(moved):
+    for arguments in ([f"--flagfile={moved}"], ["-flagfile", str(moved)]):
+        config = TrainingConfig.from_arguments(arguments)
+        assert (config.run_dir, config.resume) == (str(moved.parent), "auto")
+    asked = TrainingConfig.from_arguments([f"--flagfile={moved}", "--resume=never"])
+    assert (asked.run_dir, asked.resume) == (str(moved.parent), "never")
+
+
+def test_the_folder_may_be_the_working_directory(moved, monkeypatch):
+    monkeypatch.chdir(moved.parent)
+    assert TrainingConfig.from_arguments(["--flagfile=flags.cfg"]).run_dir == "."
+
+
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("flag", [["--run_dir=other"], ["--run_dir", "other"]])
+def test_a_runs_flagfile_repeats_it_elsewhere(moved, first, flag):
+    flagfile = [f"--flagfile={moved}"]
+    config = TrainingConfig.from_arguments(flag + flagfile if first else flagfile + flag)
+    assert (config.run_dir, config.resume) == ("other", "never")
+
+
+def test_a_copy_of_the_flagfile_alone_is_no_run(moved, tmp_path):
+    for copy in (tmp_path / "flags.cfg", moved.with_name("mine.cfg")):
+        copy.write_text(moved.read_text())
+        config = TrainingConfig.from_arguments([f"--flagfile={copy}"])
+        assert config.run_dir == f"{tmp_path}/began"
+
+
+@pytest.mark.parametrize("lost", [1, 200, 10_000])
+def test_a_runs_flagfile_that_was_cut_off_is_refused(moved, lost):
+    text = moved.read_text()
+    moved.write_text(text[: max(0, len(text) - lost)])
+    with pytest.raises(InputError, match="settings of the run are cut off.*from a backup"):
+        TrainingConfig.from_arguments([f"--flagfile={moved}", "--run_dir=other"])
+
+
+def test_flagfiles_of_older_versions_do_not_tell_their_length(moved):
+    moved.write_text("# The settings of this run.\n--epochs=7\n--data_dir=d")
+    assert TrainingConfig.from_arguments([f"--flagfile={moved}"]).epochs == 7
+
+
 def test_differences_leave_out_what_may_change():
     config = TrainingConfig.from_arguments(VALID)
     other = dataclasses.replace(config, epochs=1, run_dir="x", seed=1, width=0.5)
@@ -167,7 +220,7 @@ def test_what_may_change_when_a_run_goes_on():
     assert changeable == {
         "mode", "run_dir", "resume", "keep_checkpoints", "checkpoint_every_steps",
         "checkpoint_every_minutes", "max_bad_fraction", "cache", "max_cluster_fraction",
-        "on_collapse", "epochs", "strategy", "virtual_devices",
+        "on_collapse", "epochs", "strategy", "virtual_devices", "labels",
     }  # fmt: skip
 
 

@@ -127,7 +127,8 @@ def main(folder: pathlib.Path, count: int) -> None:
         assert (status[:2] == b"").all() and np.isfinite(features).all()
         assert not features[status != b""].any()
         served.extend(status[2:] == b"")
-    np.testing.assert_array_equal(np.array(served), clustered)
+    # Whoever trains and whoever serves decide alike.
+    np.testing.assert_array_equal(np.array(served), listed)
     # What the inspection lets through must never stop a run.
     assert not (listed & ~clustered).any(), np.flatnonzero(listed & ~clustered)
     assert not (listed & ~trained).any(), np.flatnonzero(listed & ~trained)

@@ -17,11 +17,13 @@ from PIL import Image
 
 from dc_keras.data.pixels.augmentation import Augmentation, augment
 from dc_keras.data.pixels.center_crop import preprocess_for_clustering
-from dc_keras.data.pixels.decoding import PNG, TOO_LARGE, decode
-from dc_keras.data.sources import inspection
+from dc_keras.data.pixels.decoding import PNG, decode
+from dc_keras.data.pixels.limits import TOO_LARGE
+from dc_keras.data.sources import arrays, inspection
 from dc_keras.data.sources.manifest import positions_of, read_manifest, write_manifest
 from dc_keras.data.sources.open import open_source
 from dc_keras.errors import InputError
+from dc_keras.memory import FreeMemory
 from dc_keras.serving.saved_model import DAMAGED, read_if_possible
 from encoded_images import RGB, encode, exif_turned
 from repository import REPOSITORY
@@ -243,8 +245,8 @@ def test_an_array_file_that_inflates_beyond_memory_is_refused_unread(tmp_path, m
     write_npz(tmp_path / "bomb.npz", (100, 100, 1000, 3), 30_000_000)
     assert (tmp_path / "bomb.npz").stat().st_size < 40_000
     assert len(open_source(str(tmp_path / "bomb.npz"))) == 100
-    monkeypatch.setattr(os, "sysconf", {"SC_PHYS_PAGES": 1000, "SC_PAGE_SIZE": 4096}.__getitem__)
-    with pytest.raises(InputError, match="take 0 GB, and the machine has 0: use a folder"):
+    monkeypatch.setattr(arrays, "free_memory", lambda: FreeMemory(59_999_999, "free"))
+    with pytest.raises(InputError, match="take 0.03 GB, twice .* of the 0.06 GB free: use a folde"):
         open_source(str(tmp_path / "bomb.npz"))
 
 

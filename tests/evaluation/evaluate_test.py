@@ -1,13 +1,19 @@
 """Networks beside each other; tests/programs has evaluate.py as a user starts it."""
 
 import json
+import re
 
 import pytest
+import tensorflow as tf
 
 import textures
 from dc_keras.assembly import build_untrained
 from dc_keras.config import EvaluationConfig
-from dc_keras.evaluation.evaluate import evaluate
+from dc_keras.data.sources.arrays import ArraySource
+from dc_keras.data.sources.image_source import numbered
+from dc_keras.errors import CannotWriteError
+from dc_keras.evaluation.evaluate import evaluate, supervised_network
+from dc_keras.evaluation.labelled_images import Split
 from dc_keras.runs.run_directory import RunDirectory
 from fresh_process import parts_loaded_with
 from tiny import tiny
@@ -36,8 +42,29 @@ def report(run, tmp_path_factory):
 
 
 def test_a_run_that_learned_nothing_is_as_good_as_a_random_network(report):
-    assert list(report.rows) == ["trained", "random", "pixels"]
+    assert list(report.rows) == ["trained", "random", "random, calibrated", "pixels"]
     assert report.rows["trained"] == report.rows["random"]
+    assert "better in" not in report.headline()[0].replace("not better in", "")
+
+
+def test_the_random_network_is_calibrated_too(report):
+    assert report.rows["random, calibrated"] != report.rows["random"]
+    # 20 images in batches of 16: what is left over is not a batch as in training.
+    assert report.calibration == "1 batches of 16 training images"
+
+
+@pytest.mark.parametrize(("schedule", "last"), [("cosine", 0.0), ("constant", 0.05)])
+def test_the_supervised_network_has_the_learning_rates_of_the_run(tmp_path, schedule, last):
+    images, labels = textures.textures(4)
+    names = numbered("image", 16)
+    source = ArraySource(images, names, labels, ("fine", "grain", "ridge", "weave"))
+    flags = [f"--learning_rate_schedule={schedule}", "--learning_rate=0.05", "--epochs=1"]
+    model = supervised_network(
+        tiny("images", "run", *flags), Split(source, source, ""), tf.distribute.get_strategy()
+    )
+    assert model.optimizer.iterations.numpy() == 1
+    for optimizer in (model.optimizer, model.head_optimizer):
+        assert float(optimizer.learning_rate) == pytest.approx(last, abs=1e-9)
 
 
 def test_what_the_report_says_of_the_setting(run, report):
@@ -48,6 +75,39 @@ def test_what_the_report_says_of_the_setting(run, report):
 def test_the_report_is_in_the_folder_of_the_run(run, report):
     written = json.loads((run.evaluation / "report.json").read_text())
     assert written["rows"] == report.rows
+
+
+@pytest.fixture
+def config_for(run, tmp_path):
+    """Settings of an evaluation without baselines that writes to `out`."""
+
+    def make(out):
+        textures.write_folders(tmp_path / "images", *textures.textures(4))
+        return EvaluationConfig.from_arguments(
+            [
+                f"--run_dir={run.path}",
+                f"--data_dir={tmp_path}/images",
+                "--baseline=",
+                f"--out={out}",
+            ]
+        )
+
+    return make
+
+
+def test_the_report_goes_to_another_folder_where_that_is_asked_for(config_for, tmp_path):
+    report = evaluate(config_for(tmp_path / "new" / "out"))
+    assert (tmp_path / "new" / "out" / "report.md").read_text() == report.to_markdown()
+
+
+def test_a_report_that_cannot_be_written_is_told_of_first_and_printed(
+    config_for, tmp_path, warnings_told, capsys
+):
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(CannotWriteError):
+        evaluate(config_for(tmp_path / "file" / "out"))
+    assert len(warnings_told("The report cannot be written.")) == 1
+    assert re.search(r"\ntrained +0\.\d", capsys.readouterr().out)
 
 
 def test_nothing_of_the_training_is_loaded():

@@ -77,6 +77,20 @@ def test_pixels_stand_in_the_place_of_features(split):
     assert not any("pixels" in name or "conv5" in name for name in figures)
 
 
+def test_neighbours_of_pixels_are_sought_from_the_mean_image():
+    """From the mean, dark and bright grey are opposite; from black they are parallel.
+
+    All neighbours would then be equally near, and the larger class would win everywhere.
+    """
+    values = np.array([40] * 3 + [200] * 5)
+    images = np.tile(values[:, None, None, None], (1, 8, 8, 3)).astype("uint8")
+    labels = (values > 100).astype("int32")
+    grey = ArraySource(images, numbered("grey", 8), labels, ("dark", "bright"))
+    protocol = dataclasses.replace(PROTOCOL, clustering=ClusteringOptions(2, pca_dim=4))
+    figures = measure_pixels(Split(grey, grey, "by hand"), protocol, image_size=8)
+    assert figures["knn_fc7"] == 1
+
+
 def test_features_of_layers_are_those_of_the_network_row_by_row(network, split):
     train, test = features_by_layer(network, split, PROTOCOL, ("conv5", "fc7"))
     for features, source in ((train, split.train), (test, split.test)):

@@ -49,7 +49,7 @@ def test_terminal_table(report):
 
 
 def test_terminal_fits_80_columns_and_is_aligned(report):
-    report.add("supervised", FIGURES)
+    report.add("random, calibrated", FIGURES)
     text = report.to_terminal()
     assert max(map(len, text.splitlines())) <= 80
     table = text.split("\n\n")[1].splitlines()
@@ -66,6 +66,72 @@ def test_markdown_table(report):
     assert [row[0] for row in cells] == ["network", "---", "trained", "random"]
     assert cells[2][1:] == CELLS
     assert {len(row) for row in cells} == {9}
+
+
+TRAINED = {"probe_fc7": 0.925, "probe_conv5": 0.9, "knn_fc7": 0.7, "nmi": 0.6}
+UNTOUCHED = {"probe_fc7": 0.866, "probe_conv5": 0.9, "knn_fc7": 0.71, "nmi": 0.5}
+FITTED = {"probe_fc7": 0.577, "probe_conv5": 0.8, "knn_fc7": 0.6, "nmi": 0.55}
+
+
+def compared(report, **rows):
+    report.rows = {name.replace("_", ", "): figures for name, figures in rows.items()}
+    return report.headline()
+
+
+def test_the_headline_is_against_the_stronger_of_the_random_networks(report):
+    assert compared(report, trained=TRAINED, random=UNTOUCHED, random_calibrated=FITTED) == [
+        "The trained network is better than both random networks in fc7 probe, NMI; "
+        "not better in conv5 probe, fc7 k-NN.",
+        "fc7 probe 92.5% against 86.6% (random, the stronger of the two)",
+        "conv5 probe 90.0% against 90.0% (random, the stronger of the two)",
+        "fc7 k-NN 70.0% against 71.0% (random, the stronger of the two)",
+        "NMI 0.600 against 0.550 (random, calibrated, the stronger of the two)",
+    ]
+    for text in (report.to_terminal(), report.to_markdown()):
+        words = " ".join(text.split())
+        assert all(line in words for line in report.headline())
+
+
+def test_a_headline_for_networks_that_are_better_in_all_or_nothing(report):
+    better, worse = {"nmi": 0.6, "knn_fc7": 0.5}, {"nmi": 0.5, "knn_fc7": 0.4}
+    sentence, *_ = compared(report, trained=better, random=worse, random_calibrated=worse)
+    assert sentence == "The trained network is better than both random networks in all figures."
+    sentence, *_ = compared(report, trained=worse, random=worse, random_calibrated=better)
+    assert sentence == "The trained network is not better than both random networks in any figure."
+
+
+def test_one_random_network_is_no_choice_of_two(report):
+    """As in reports that were written before there were two."""
+    sentence, line = compared(report, trained={"nmi": 0.6}, random={"nmi": 0.5})
+    assert sentence == "The trained network is better than the random network in all figures."
+    assert line == "NMI 0.600 against 0.500 (random)"
+
+
+def test_without_a_random_network_there_is_no_headline(report):
+    assert compared(report, trained=TRAINED, supervised=UNTOUCHED) == []
+    assert "random" not in report.to_terminal() + report.to_markdown()
+
+
+def test_what_is_to_be_known_of_the_images_is_said(report):
+    report.remarks = ("30 new images are not part of this run.",)
+    for text in (report.to_terminal(), report.to_markdown()):
+        assert "30 new images are not part of this run." in " ".join(text.split())
+
+
+def test_copies_of_training_images_are_said(report):
+    told = "0 of 2,000 test images have the centre crop of a training image, pixel by pixel."
+    assert told in report.to_markdown() and "centre crop" not in report.to_terminal()
+    report.copies = 12
+    told = "12 of 2,000 test images have the centre crop of a training image, pixel by pixel: pr"
+    for text in (report.to_terminal(), report.to_markdown()):
+        assert told in " ".join(text.split())
+
+
+def test_markdown_says_what_calibrated_is(report):
+    report.calibration = "22 batches of 64 training images"
+    assert "Calibrated" not in report.to_markdown()
+    report.add("random, calibrated", FIGURES)
+    assert "averaged over 22 batches of 64 training images" in report.to_markdown()
 
 
 def test_header_names_what_was_measured(report):
@@ -95,7 +161,22 @@ def test_markdown_says_how_it_was_measured(report):
         "C chosen for the trained network: 0.001 for conv5, 0.1 for fc7.",
     ):
         assert part in method
-    assert "the random network" not in method
+    assert "for the random network" not in method
+
+
+@pytest.mark.parametrize(
+    ("whitened", "method", "says"),
+    [
+        (True, "kmeans", "are whitened and put into 100 clusters as in training."),
+        (False, "kmeans", "are reduced by PCA, not whitened, and put into 100 clusters as in"),
+        (True, "pic", "whitened and put into 100 clusters by k-means, and not by --clustering=pic"),
+    ],
+)
+def test_what_is_said_of_the_clusters_is_what_was_done(report, whitened, method, says):
+    report.whitened, report.training_method = whitened, method
+    assert says in report.to_markdown()
+    words = " ".join(report.to_terminal().split())
+    assert ("100 clusters of k-means" in words) == (method == "pic")
 
 
 def test_number_of_neighbors_is_the_one_used(report):

@@ -4,7 +4,9 @@ import math
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
+from dc_keras.machine import make_strategy
 from dc_keras.models.instance_contrast import instance_contrast
 
 
@@ -40,3 +42,38 @@ def test_against_a_loop(rng, temperature):
 
 def test_features_of_zero_length_stay_finite():
     assert np.isfinite(instance_contrast(np.zeros((4, 3), "float32"), np.arange(4) // 2, 0.2)).all()
+
+
+def test_two_replicas_see_each_others_images(rng, two_devices):
+    """Losses and gradients of a batch on two replicas are those of the whole batch on one."""
+    features = tf.constant(rng.normal(size=(12, 5)).astype("float32"))
+    labels = tf.constant(np.repeat(rng.integers(0, 3, 6), 2))
+    with tf.GradientTape() as tape:
+        tape.watch(features)
+        whole = instance_contrast(features, labels, 0.2)
+        mean = tf.reduce_mean(whole)
+    expected = tape.gradient(mean, features)
+
+    strategy = make_strategy("mirrored", virtual_devices=2)
+
+    def halves_of(whole):
+        return strategy.experimental_distribute_values_from_function(
+            lambda context: whole[6 * context.replica_id_in_sync_group :][:6]
+        )
+
+    @tf.function
+    def on_replica(features, labels):
+        with tf.GradientTape() as tape:
+            tape.watch(features)
+            losses = instance_contrast(features, labels, 0.2)
+            # As in training: the mean of the batch, of which each replica has a part.
+            mean = tf.reduce_mean(losses) / 2
+        return losses, tape.gradient(mean, features)
+
+    losses, gradients = (
+        np.concatenate(strategy.experimental_local_results(part))
+        for part in strategy.run(on_replica, args=(halves_of(features), halves_of(labels)))
+    )
+    # Sums of float32 in another order.
+    np.testing.assert_allclose(losses, whole, rtol=1e-5)
+    np.testing.assert_allclose(gradients, expected, rtol=1e-4, atol=1e-7)

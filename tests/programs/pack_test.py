@@ -3,12 +3,15 @@
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+import tensorflow as tf
 
-from data_sets import load_eagerly, write_photograph
+from data_sets import load_eagerly, write_folder, write_photograph
 from dc_keras.config import PackConfig
 from dc_keras.data.sources.open import open_source
 from dc_keras.errors import InputError
+from encoded_images import FILES, IMAGE, RGB, encode
 from repository import REPOSITORY
 
 pytest.importorskip("array_record")
@@ -36,6 +39,18 @@ def test_the_program_packs_and_verifies(tmp_path):
     contents = [image.numpy() for image in load_eagerly(source)]
     assert contents == [(files / name).read_bytes() for name in source.names]
     assert run("--verify", packed).stdout == f"All 4 images of {packed} are as they were packed.\n"
+
+
+def test_the_program_packs_what_pillow_reads_as_png_and_tells_what_it_passes_over(tmp_path):
+    files = {"a/1.tif": encode(IMAGE, "TIFF"), "b/2.png": FILES["png"], "b/notes.txt": b"text"}
+    folder = write_folder(str(tmp_path / "files"), files)
+    done = run(folder, tmp_path / "packed")
+    assert done.returncode == 0, done.stderr
+    assert "Passed over: 1 text or other file ('b/notes.txt')" in done.stdout
+    assert "Read through Pillow: 1 TIFF. " in done.stdout
+    first, second = load_eagerly(open_source(str(tmp_path / "packed")))
+    np.testing.assert_array_equal(tf.io.decode_png(first), RGB)
+    assert second.numpy() == FILES["png"]
 
 
 @pytest.mark.parametrize(

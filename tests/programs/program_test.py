@@ -100,7 +100,9 @@ def test_evaluation(trained):
     out, err = run("evaluate.py", f"--run_dir={run_dir}", "--baseline=random,pixels,supervised")
     assert err == "", err
     report = json.loads((run_dir / "evaluation" / "report.json").read_text())
-    assert list(report["rows"]) == ["trained", "random", "supervised", "pixels"]
+    assert list(report["rows"]) == [
+        "trained", "random", "random, calibrated", "supervised", "pixels"
+    ]  # fmt: skip
     for name, figures in report["rows"].items():
         assert name in out
         for figure in ("nmi", "ari", "accuracy", "purity", "knn_fc7", "probe_fc7"):

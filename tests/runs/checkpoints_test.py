@@ -1,5 +1,6 @@
 """Checkpoints: all that they bring back, and what is found to be wrong with them."""
 
+import hashlib
 import json
 import subprocess
 
@@ -21,6 +22,7 @@ from dc_keras.runs.checkpoints import (
     write_checkpoint,
     write_weights,
 )
+from dc_keras.runs.checksums import write_sums
 from old_runs import forget_numbers
 from trainers import tiny_trainer
 
@@ -127,6 +129,78 @@ def test_a_flipped_bit_is_noticed(written, model, rng, name):
 def test_checksums_that_are_cut_off_are_noticed(written, model):
     sums = written / "SHA256SUMS"
     sums.write_text("".join(sums.read_text().splitlines(keepends=True)[:2]))
+    with pytest.raises(DamagedCheckpointError, match="SHA256SUMS is cut off"):
+        load_checkpoint(written, model)
+
+
+def rewrite(checkpoint, name, change):
+    """Changes arrays of a checkpoint, or its state, as a program would that makes the sums too."""
+    path = checkpoint / name
+    if name.endswith(".json"):
+        content = json.loads(path.read_text())
+        change(content)
+        path.write_text(json.dumps(content))
+    else:
+        with np.load(path) as file:
+            content = dict(file)
+        change(content)
+        np.savez(path, **content)
+    write_sums(checkpoint)
+
+
+@pytest.mark.parametrize("name", ["weights.npz", "optimizers.npz", "means.npz"])
+def test_a_variable_too_many_is_damage_and_nothing_is_loaded(written, model, name):
+    rewrite(written, name, lambda arrays: arrays.update(more=np.zeros(3)))
+    before = [variable.numpy() for variable in model.weights]
+    model.weights[0].assign(before[0] + 1)
+    with pytest.raises(DamagedCheckpointError, match=f"{name} has more, which is unexpected"):
+        load_checkpoint(written, model)
+    np.testing.assert_array_equal(model.weights[0].numpy(), before[0] + 1)
+    model.weights[0].assign(before[0])
+
+
+DAMAGE = {
+    "labels above": ("clusters.npz", lambda x: x["assignments"].__setitem__(3, 6), "0 to 6 of 6"),
+    "labels below": ("clusters.npz", lambda x: x["assignments"].__setitem__(3, -1), "-1 to 5 of 6"),
+    "no labels": ("clusters.npz", lambda x: x.pop("assignments"), "assignments"),
+    "labels that are none": (
+        *("clusters.npz", lambda x: x.update(assignments=np.zeros(20))),
+        "no pseudo-labels",
+    ),
+    "pickled": (
+        *("clusters.npz", lambda x: x.update(centroids=np.array([{}, None]))),
+        "allow_pickle=False",
+    ),
+    "numbers": ("clusters.npz", lambda x: x.update(numbers=np.arange(5)), "number its 6 clusters"),
+    "whitening": ("whitening.npz", lambda x: x.update(mean=np.zeros(2)), "do not fit together"),
+    "texts": (
+        *("means.npz", lambda x: x.update({name: x[name].astype("U") for name in x})),
+        "no numbers for",
+    ),
+    "no place": ("state.json", lambda x: x.update(epoch="three"), "tells no place"),
+    "no step": ("state.json", lambda x: x.pop("step"), "step"),
+}
+
+
+@pytest.mark.parametrize(("name", "change", "message"), DAMAGE.values(), ids=DAMAGE)
+def test_contents_that_no_training_wrote_are_damage(written, model, name, change, message):
+    rewrite(written, name, change)
+    with pytest.raises(DamagedCheckpointError, match=message):
+        load_checkpoint(written, model)
+
+
+@pytest.mark.parametrize("name", ["../secret", "/etc/passwd", ".", "..", "sub/file"])
+def test_checksums_of_files_elsewhere_are_damage(written, model, name):
+    (written.parent / "secret").write_text("")
+    with open(written / "SHA256SUMS", "a") as file:
+        file.write(f"{hashlib.sha256(b'').hexdigest()}  {name}\n")
+    with pytest.raises(DamagedCheckpointError, match="something else than a file of its folder"):
+        load_checkpoint(written, model)
+
+
+def test_checksums_that_are_cut_off_behind_a_line_are_noticed(written, model):
+    sums = written / "SHA256SUMS"
+    sums.write_text("".join(sums.read_text().splitlines(keepends=True)[:-1]))
     with pytest.raises(DamagedCheckpointError, match="SHA256SUMS is cut off"):
         load_checkpoint(written, model)
 

@@ -1,5 +1,7 @@
 """One process a run directory."""
 
+import errno
+import fcntl
 import json
 import os
 import subprocess
@@ -52,6 +54,77 @@ def test_a_folder_that_holds_nothing_else_is_removed(tmp_path):
     with lock(folder / ".lock"):
         pass
     assert not folder.exists()
+
+
+def in_another_process(code, folder):
+    """Runs code in which `place` is the lock file of a folder; returns what it prints."""
+    head = (
+        "import pathlib\n"
+        "from dc_keras.errors import InputError\n"
+        "from dc_keras.runs.lock import lock\n"
+        f"place = pathlib.Path({str(folder / '.lock')!r})\n"
+    )
+    return subprocess.Popen(
+        [sys.executable, "-c", head + code],
+        cwd=REPOSITORY,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+TRIES = """
+try:
+    with lock(place): print("held")
+except InputError as error:
+    print(error)
+"""
+
+
+def test_a_lock_whose_file_was_removed_still_keeps_others_out(tmp_path):
+    (tmp_path / "work").touch()
+    with lock(tmp_path / ".lock") as held:
+        (tmp_path / ".lock").unlink()
+        said, _ = in_another_process(TRIES, tmp_path).communicate(timeout=60)
+        assert "Another process trains" in said
+        held.look_again()
+        assert json.loads((tmp_path / ".lock").read_text())["pid"] == os.getpid()
+        said, _ = in_another_process(TRIES, tmp_path).communicate(timeout=60)
+        assert f'"pid": {os.getpid()}' in said
+
+
+def test_who_lost_the_lock_learns_it(tmp_path, monkeypatch):
+    """As on NFS, where no folder is locked, and another has come in since the file was removed."""
+    flock = fcntl.flock
+
+    def of_files(opened, operation):
+        if isinstance(opened, int):
+            raise OSError(errno.EBADF, "as on NFS")
+        flock(opened, operation)
+
+    monkeypatch.setattr("fcntl.flock", of_files)
+    with lock(tmp_path / ".lock") as held:
+        (tmp_path / ".lock").unlink()
+        code = (
+            "import fcntl\nfile = open(place, 'a')\nfcntl.flock(file, fcntl.LOCK_EX)\n"
+            "print('has it', flush=True)\ninput()\n"
+        )
+        other = in_another_process(code, tmp_path)
+        assert other.stdout.readline() == "has it\n"
+        with pytest.raises(InputError, match="Another process trains"):
+            held.look_again()
+        other.communicate("\n", timeout=60)
+
+
+def test_a_lock_is_not_lost_to_inode_numbers_that_change(tmp_path):
+    """A copy that says the same is what some network drives show of the file itself."""
+    with lock(tmp_path / ".lock") as held:
+        text = (tmp_path / ".lock").read_text()
+        (tmp_path / ".lock").unlink()
+        (tmp_path / ".lock").write_text(text)
+        inode = (tmp_path / ".lock").stat().st_ino
+        held.look_again()
+        assert (tmp_path / ".lock").stat().st_ino == inode
 
 
 def test_one_process_a_run_directory(tmp_path):

@@ -11,6 +11,7 @@ import pytest
 from dc_keras.clustering.pseudo_labels import Clusters
 from dc_keras.errors import CannotWriteError, InputError
 from dc_keras.runs.checkpoints import Checkpoint, Place, load_checkpoint
+from dc_keras.runs.checksums import write_sums
 from dc_keras.runs.run_directory import RunDirectory, epochs_done
 from events import told_losses, write_losses
 from old_runs import REMOVED_FLAGS
@@ -112,6 +113,56 @@ def test_metrics_survive_a_line_that_was_cut_off(tmp_path):
     assert [record["epoch"] for record in run.read_metrics()] == [1, 2]
     run.forget_after(Place(1))
     assert run.metrics.read_text() == json.dumps({"epoch": 1, "loss": 2.5}) + "\n"
+
+
+DAMAGED = [
+    b'{"epoch": 2, "lo\x00',
+    b'{"epoch": 2, "loss": "\xff\xfe"}',
+    b"[2]",
+    b'{"loss": 2.0}',
+    b'{"epoch": "two"}',
+    b"[" * 100_000,
+]
+
+
+@pytest.mark.parametrize("line", DAMAGED)
+def test_metrics_behind_a_damaged_line_stay(tmp_path, warnings_told, line):
+    run = RunDirectory(tmp_path)
+    good = [json.dumps({"epoch": epoch, "loss": 0.5}).encode() for epoch in (1, 3, 4)]
+    run.metrics.write_bytes(b"\n".join([good[0], line, *good[1:], b""]))
+    assert [record["epoch"] for record in run.read_metrics()] == [1, 3, 4]
+    run.forget_after(Place(3))
+    assert run.metrics.read_bytes() == good[0] + b"\n" + good[1] + b"\n"
+    (message,) = warnings_told("are damaged")
+    assert f"Lines of {run.metrics} are damaged" in message and message.endswith("line 2.")
+
+
+def test_settings_that_are_empty_are_damaged(tmp_path):
+    run = RunDirectory(tmp_path)
+    run.flags.touch()
+    for use in (run.config, lambda: run.check(tiny("data", tmp_path))):
+        with pytest.raises(InputError, match="are cut off. Received: .*flags.cfg with 0 whole"):
+            use()
+
+
+WRITING = {
+    "metrics": lambda run, model: run.append_metrics({"epoch": 1}),
+    "assignments": lambda run, model: run.save_assignments(1, np.zeros(2, "int32")),
+    "checkpoint": lambda run, model: run.save_checkpoint(model, CHECKPOINT, keep=1),
+    "forgetting": lambda run, model: run.forget_after(Place(1)),
+}
+
+
+@pytest.mark.parametrize("write", WRITING.values(), ids=WRITING)
+def test_nothing_is_written_where_the_run_was_moved_away(tmp_path, model, write):
+    run = RunDirectory(tmp_path / "run")
+    with run.locked():
+        (tmp_path / "run" / "flags.cfg").touch()
+        (tmp_path / "run").rename(tmp_path / "moved")
+        with pytest.raises(InputError, match="no longer there.*--flagfile=THAT_PLACE/flags.cfg"):
+            write(run, model)
+    assert not run.path.exists()
+    assert {path.name for path in (tmp_path / "moved").iterdir()} == {"flags.cfg", ".lock"}
 
 
 def test_tensorboard_forgets_what_is_done_again(tmp_path):
@@ -221,6 +272,18 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(damaged_run, model, w
     assert damaged_run.load_weights(model).name == "epoch-0001"
     (message,) = warnings_told("is damaged")
     assert str(damaged_run.checkpoints / "epoch-0002") in message
+
+
+def test_a_checkpoint_with_a_variable_too_many_falls_back_to_the_one_before(
+    damaged_run, model, warnings_told
+):
+    newest = damaged_run.checkpoints / "epoch-0003"
+    damaged_run.save_checkpoint(model, at(3), keep=3)
+    with np.load(newest / "weights.npz") as file:
+        np.savez(newest / "weights.npz", **file, more=np.zeros(3))
+    write_sums(newest)
+    assert damaged_run.load_weights(model).name == "epoch-0001"
+    assert "weights.npz has more, which is unexpected" in warnings_told("epoch-0003 is damaged")[0]
 
 
 def test_damaged_checkpoints_alone(damaged_run, model):

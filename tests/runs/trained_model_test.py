@@ -1,6 +1,7 @@
 """RUN/model: what a training leaves for use."""
 
 import csv
+import subprocess
 
 import numpy as np
 import pytest
@@ -51,6 +52,18 @@ def test_the_cluster_of_each_image_is_listed_by_its_path(run):
     ]
 
 
+FORMULAS = ["=1+1", "+1", "-1", "@SUM(1)", "\t=1", "\r=1", "\n=1"]
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_the_list_of_clusters_holds_no_formulas(tmp_path, network, name):
+    run = RunDirectory(tmp_path)
+    clusters = Clusters(np.array([0, 1], "int32"), np.eye(4, 2, dtype="float32"))
+    save_model(run, network, clusters, whitening(), [f"{name}.png", "a=1.png"], epochs=5)
+    with open(run.model / "clusters.csv", newline="", encoding="utf-8") as file:
+        assert [row["path"] for row in csv.DictReader(file)] == [f"'{name}.png", "a=1.png"]
+
+
 def test_a_model_is_complete_for_its_number_of_epochs_alone(run):
     assert is_complete(run, 5)
     assert not is_complete(run, 6)
@@ -69,3 +82,57 @@ def test_a_network_alone_has_no_clusters(tmp_path, network):
     save_network(run.model, network)
     with pytest.raises(InputError, match="The run has no clusters.*weights were imported"):
         load_model(run)
+
+
+FILES = ("network.keras", "whitening.npz", "centroids.npy")
+SUMS = "SHA256SUMS"
+
+
+def test_checksums_are_those_of_sha256sum(run):
+    done = subprocess.run(
+        ["sha256sum", "--check", "--strict", SUMS], cwd=run.model, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    listed = {line.split(":")[0] for line in done.stdout.splitlines()}
+    assert listed == {path.name for path in run.model.iterdir()} - {SUMS}
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("damage", ["bit", "empty", "missing"])
+@pytest.mark.parametrize("with_sums", [True, False])
+def test_a_damaged_model_is_told_with_what_writes_it_anew(run, name, damage, with_sums):
+    path = run.model / name
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 16
+    if damage == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(content if damage == "bit" else b"")
+    if not with_sums:
+        (run.model / SUMS).unlink()
+        if damage == "bit" and name != "network.keras":
+            return  # Numbers look like others.
+    with pytest.raises(InputError, match="The trained model is damaged.*writ.* anew .*train.py"):
+        load_model(run)
+    assert not is_complete(run, 5) or not with_sums
+
+
+def test_a_pickle_in_a_model_of_an_older_version_is_refused(run):
+    (run.model / SUMS).unlink()
+    np.save(run.model / "centroids.npy", np.array([{}, None]), allow_pickle=True)
+    with pytest.raises(InputError, match="model is damaged.*allow_pickle=False"):
+        load_model(run)
+
+
+def test_a_model_of_an_older_version_has_no_checksums(run):
+    (run.model / SUMS).unlink()
+    assert len(load_model(run).centroids) == 4 and is_complete(run, 5)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", "5", '{"epochs": "5"}', "\xff"])
+@pytest.mark.parametrize("with_sums", [True, False])
+def test_a_damaged_training_json_is_none_of_a_complete_model(run, text, with_sums):
+    (run.model / "training.json").write_bytes(text.encode("latin-1"))
+    if not with_sums:
+        (run.model / SUMS).unlink()
+    assert not is_complete(run, 5)

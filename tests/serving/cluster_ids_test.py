@@ -1,6 +1,7 @@
 """Clusters of new images: those of the nearest centroids, image by image."""
 
 import csv
+import os
 
 import numpy as np
 import pytest
@@ -84,6 +85,15 @@ def test_the_file_has_a_line_for_each_image(images, model, run, folder, tmp_path
     assert not rows
 
 
+def test_the_file_holds_no_formulas(run, folder, tmp_path):
+    next(folder.rglob("*.png")).rename(folder / "=1+1.png")
+    out = tmp_path / "out.csv"
+    write_clusters(str(run.path), str(folder), str(out), max_bad_fraction=0, batch_size=5)
+    lines = out.read_text().splitlines()
+    assert len(lines) == 13 and sum(line.startswith("'=1+1.png,") for line in lines) == 1
+    assert not any(line.startswith("=") for line in lines)
+
+
 def test_what_cannot_be_read_is_left_out(run, folder, tmp_path):
     (folder / "fine" / "broken.png").write_text("no picture")
     counts = write_clusters(
@@ -93,11 +103,29 @@ def test_what_cannot_be_read_is_left_out(run, folder, tmp_path):
     assert "broken" not in (tmp_path / "out.csv").read_text()
 
 
+def test_what_is_passed_over_is_told(run, folder, tmp_path, capsys):
+    (folder / "fine" / "clip.mp4").write_text("no picture")
+    write_clusters(
+        str(run.path), str(folder), str(tmp_path / "out.csv"), max_bad_fraction=0, batch_size=5
+    )
+    assert capsys.readouterr().out == "Passed over: 1 video file ('fine/clip.mp4')\n"
+
+
 def test_a_folder_that_is_missing_for_the_output_is_told_first(tmp_path):
     with pytest.raises(InputError, match="The output's folder is missing"):
         write_clusters(
             "no/run", "no/images", f"{tmp_path}/no/out.csv", max_bad_fraction=0, batch_size=5
         )
+
+
+@pytest.mark.parametrize("kind", ["device", "pipe", "folder"])
+def test_an_output_that_is_no_file_is_told_first(tmp_path, kind):
+    out = tmp_path / "out"
+    {"device": lambda: out.symlink_to("/dev/null"), "pipe": lambda: os.mkfifo(out)}.get(
+        kind, out.mkdir
+    )()
+    with pytest.raises(InputError, match=f"The output is a {kind}"):
+        write_clusters("no/run", "no/images", str(out), max_bad_fraction=0, batch_size=5)
 
 
 def test_a_run_that_is_not_finished_is_refused(folder, tmp_path):

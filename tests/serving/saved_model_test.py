@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from dc_keras.assembly import build_untrained
 from dc_keras.data.pixels.center_crop import preprocess_for_clustering
-from dc_keras.data.pixels.decoding import NO_IMAGE
+from dc_keras.data.pixels.limits import NO_IMAGE
 from dc_keras.errors import InputError
 from dc_keras.models.coupled_sgd import CoupledSGD
 from dc_keras.models.feature_extractor import FEATURES, feature_model
@@ -129,6 +129,14 @@ def test_an_output_that_is_a_file_is_refused(run, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="The output is a file"):
         export(str(run[0]), str(tmp_path / "file"))
+
+
+@pytest.mark.parametrize("target", ["/dev/null", "file"])
+def test_an_output_that_leads_to_no_folder_is_refused(run, tmp_path, target):
+    (tmp_path / "file").touch()
+    (tmp_path / "out").symlink_to(target)
+    with pytest.raises(InputError, match="The output is a (device|file). .*, which leads to"):
+        export(str(run[0]), str(tmp_path / "out"))
 
 
 def test_a_run_without_a_checkpoint_is_refused(tmp_path):

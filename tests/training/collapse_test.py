@@ -15,7 +15,7 @@ from dc_keras.training.collapse import (
     check_weights,
     signs_of_collapse,
 )
-from dc_keras.training.loop import train
+from dc_keras.training.loop import make_guard, train
 from tiny import tiny
 from turns import turn_of
 
@@ -54,6 +54,26 @@ def test_each_sign_has_its_cause_and_a_remedy(reports, cause, says):
     assert re.search(says, signs[cause])
     assert " Use " in signs[cause]
     assert signs_of_collapse([*reports, HEALTHY, HEALTHY], 0.3) == {}, "it passes"
+
+
+def test_remedies_that_are_in_use_are_not_advised():
+    reports = reports_of({}, {"effective_rank": 1, "views_retrieved": 0, "largest_fraction": 0.9})
+    advised = " ".join(signs_of_collapse(reports, 0.3, mode="paper", sampler="natural").values())
+    assert advised.count("--mode=improved") == 2 and advised.count("--sampler=uniform") == 1
+    signs = signs_of_collapse(reports, 0.3, mode="improved", sampler="uniform")
+    assert set(signs) == {"cluster", "rank", "views"}
+    for text in signs.values():
+        assert "Use a lower --learning_rate" in text
+        assert "--mode" not in text and "--sampler" not in text
+
+
+def test_the_guard_knows_what_is_in_use(tmp_path):
+    images = tmp_path / "images"
+    config = tiny(images, tmp_path / "run", "--mode=improved", "--on_collapse=stop")
+    watching = make_guard(config, RunDirectory(tmp_path / "run"))
+    with pytest.raises(DegenerateDataError) as told:
+        watching.begin_turn(turn_with(0, effective_rank=1.0, largest_fraction=0.5))
+    assert "--mode=" not in str(told.value) and "--sampler=" not in str(told.value)
 
 
 def test_the_first_clustering_has_none_before_it():

@@ -59,6 +59,37 @@ def test_a_new_run_leaves_out_what_cannot_be_read_and_lists_it(run, folder, caps
     assert "Left out 1 unreadable images, listed in " in capsys.readouterr().out
 
 
+def test_a_new_run_counts_and_lists_what_is_passed_over(run, folder, capsys):
+    (folder / "notes.txt").write_text("no image")
+    (folder / "unknown").write_bytes(b"no image")
+    open_images(options(folder), run)
+    listed = run.path / "passed_over.csv"
+    told = capsys.readouterr().out
+    assert f"Passed over: 2 text or other files (listed in {listed})" in told
+    with open(listed, newline="") as file:
+        assert [row["path"] for row in csv.DictReader(file)] == ["notes.txt", "unknown"]
+
+
+def test_a_new_run_tells_its_classes(run, folder, capsys):
+    open_images(options(folder), run)
+    assert "Classes, for figures alone: 4: " in capsys.readouterr().out
+
+
+def test_a_new_run_has_the_labels_that_are_asked_for(run, folder, tmp_path, capsys):
+    names = [str(path.relative_to(folder)) for path in folder.rglob("*.png")]
+    (tmp_path / "l.csv").write_text("".join(f"{name},only\n" for name in names))
+    labels = str(tmp_path / "l.csv")
+    source = open_images(dataclasses.replace(options(folder), labels=labels), run)
+    assert source.class_names == ("only",) and not source.labels.any()
+    assert "Classes, for figures alone: 1: only (16)" in capsys.readouterr().out
+    assert ",only" in run.manifest.read_text()
+
+
+def test_a_new_run_has_no_list_of_nothing(run, folder):
+    open_images(options(folder), run)
+    assert not (run.path / "passed_over.csv").exists()
+
+
 def test_a_run_that_goes_on_takes_the_images_of_its_manifest(run, folder):
     names = start(run, folder).names
     textures.write_folders(folder, *textures.textures(1, seed=9), ["new a", "b", "c", "d"])

@@ -73,11 +73,12 @@ def test_names_of_class_folders_never_reach_training(tmp_path):
 
 def test_the_run_directory_holds_all(finished):
     assert {path.name for path in finished.path.iterdir()} == {
-        ".lock", "assignments", "checkpoints", "flags.cfg", "manifest.csv", "metrics.jsonl",
-        "model", "tensorboard",
+        ".lock", "assignments", "checkpoints", "flags.cfg", "manifest.csv", "manifest.json",
+        "metrics.jsonl", "model", "tensorboard",
     }  # fmt: skip
     assert {path.name for path in finished.model.iterdir()} == {
-        "centroids.npy", "clusters.csv", "network.keras", "training.json", "whitening.npz",
+        "SHA256SUMS", "centroids.npy", "clusters.csv", "network.keras", "training.json",
+        "whitening.npz",
     }  # fmt: skip
 
 
@@ -217,6 +218,14 @@ def test_two_mirrored_replicas(tmp_path, npz, two_devices):
     np.testing.assert_array_equal(
         np.load(run.assignments / "epoch-0001.npy"), np.load(alone.assignments / "epoch-0001.npy")
     )
+
+
+def test_mirrored_on_one_device_trains_as_one_device_does(tmp_path, npz):
+    run = train(tiny(npz, tmp_path / "run", "--strategy=mirrored"))
+    alone = train(tiny(npz, tmp_path / "alone", "--strategy=one"))
+    # Sums of float32 may be in another order.
+    losses = [[record["loss"] for record in one.read_metrics()] for one in (run, alone)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
 
 
 def test_photographs_of_any_size_without_labels(tmp_path, rng):

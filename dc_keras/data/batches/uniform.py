@@ -28,8 +28,6 @@ from dc_keras.data.pipelines import in_threads
 
 # Cluster sizes fit into 32-bit integers, so there are at most 32 levels of them.
 _LEVELS = 32
-
-
 _CHUNK = 8192
 
 

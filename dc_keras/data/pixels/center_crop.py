@@ -24,6 +24,8 @@ RESIZE_TO_CROP = 256 / 224
 # Beyond the pixels that are used: the colours of pixels at the border of what is decoded are
 # interpolated from neighbours that are not there.
 _BORDER = 2
+# More than a side of a JPEG can be.
+_LONG = 1 << 16
 
 
 def preprocess_for_clustering(encoded: tf.Tensor, image_size: int) -> tf.Tensor:
@@ -41,13 +43,11 @@ def preprocess_for_clustering(encoded: tf.Tensor, image_size: int) -> tf.Tensor:
 
     def crop_of_jpeg():
         size = jpeg_size(encoded)
-        scale, offset = _center_of(size, image_size)
         # An eighth, say, has the eighth part of the pixels, the last of which may be cut.
-        reduction = jpeg_reduction(1 / scale)
-        scale *= tf.cast(reduction, tf.float32)
-        begin, end = _part_under_crop(-(-size // reduction), scale, offset, image_size)
-        part = decode_jpeg_window(encoded, tf.concat([begin, end - begin], 0), reduction)
-        return resize(part[tf.newaxis], image_size, scale, _shift(begin, scale, offset))[0]
+        reduction = jpeg_reduction(1 / _center_of(size, image_size, tf.float32)[0])
+        window, scale, shift = _part_under_crop(size, image_size, reduction, tf.float32)
+        part = decode_jpeg_window(encoded, window, reduction)
+        return resize(part[tf.newaxis], image_size, scale, shift)[0]
 
     return tf.cond(
         is_upright_jpeg(encoded),
@@ -87,34 +87,45 @@ def center_crop_batch(images: tf.Tensor, image_size: int) -> tf.Tensor:
         uint8 (n, s, s, 3).
     """
     size = tf.shape(images)[1:3]
-    scale, offset = _center_of(size, image_size)
-    begin, end = _part_under_crop(size, scale, offset, image_size)
-    part = images[:, begin[0] : end[0], begin[1] : end[1]]
-    return resize(part, image_size, scale, _shift(begin, scale, offset))
+
+    def part_in(dtype):
+        return lambda: _part_under_crop(size, image_size, 1, dtype)
+
+    # Of longer sides than any JPEG's, single precision loses the place.
+    window, scale, shift = tf.cond(
+        tf.reduce_max(size) < _LONG, part_in(tf.float32), part_in(tf.float64)
+    )
+    y, x, height, width = tf.unstack(window)
+    return resize(images[:, y : y + height, x : x + width], image_size, scale, shift)
 
 
-def _center_of(size, image_size):
+def _center_of(size, image_size, dtype):
     """Factors that an image of this size is resized by, and where the crop of the result begins."""
     shorter = tf.reduce_min(size)
     target = tf.where(shorter > image_size, round(image_size * RESIZE_TO_CROP), image_size)
-    # As torchvision: the longer side is cut to an integer.
-    sides = size * target // shorter
-    scale = tf.cast(sides, tf.float32) / tf.cast(size, tf.float32)
-    return scale, tf.round(tf.cast(sides - image_size, tf.float32) / 2)
+    # As torchvision: the longer side is cut to an integer. A ribbon's exceeds 32 bits.
+    sides = tf.cast(size, tf.int64) * tf.cast(target, tf.int64) // tf.cast(shorter, tf.int64)
+    scale = tf.cast(sides, dtype) / tf.cast(size, dtype)
+    return scale, tf.round(tf.cast(sides - image_size, dtype) / 2)
 
 
-def _part_under_crop(size, scale, offset, image_size):
-    """Where the pixels begin and end that the crop is made of.
+def _part_under_crop(size, image_size, reduction, dtype):
+    """The pixels that the crop is made of, and how they become the crop.
 
     Only these are decoded and resized, and the resizing itself cuts the square out: a banner of
     10,000 x 3 pixels must not grow to 750,000 x 224. The triangle filter reaches
     max(1, 1 / scale) pixels beyond; one more makes up for rounding.
+
+    Returns:
+        y, x, height and width in pixels of the reduced image, int32 (4,); the factors that they are
+        resized by and their shift in pixels of the result, float32 (2,) each.
     """
-    margin = tf.maximum(1.0, 1 / scale) + 1 + _BORDER
+    scale, offset = _center_of(size, image_size, dtype)
+    scale *= tf.cast(reduction, dtype)
+    margin = tf.maximum(tf.constant(1, dtype), 1 / scale) + 1 + _BORDER
     begin = tf.cast(tf.maximum(offset / scale - margin, 0), tf.int32)
     end = tf.cast(tf.math.ceil((offset + image_size) / scale + margin), tf.int32)
-    return begin, tf.minimum(end, size)
-
-
-def _shift(begin, scale, offset):
-    return tf.cast(begin, tf.float32) * scale - offset
+    end = tf.minimum(end, -(-size // reduction))
+    shift = tf.cast(begin, dtype) * scale - offset
+    window = tf.concat([begin, end - begin], 0)
+    return window, tf.cast(scale, tf.float32), tf.cast(shift, tf.float32)

@@ -31,3 +31,43 @@ def substring(encoded: tf.Tensor, position: tf.Tensor | int, count: tf.Tensor | 
 def starts_with(encoded: tf.Tensor, start: bytes) -> tf.Tensor:
     """Whether a file starts with these bytes, scalar bool."""
     return tf.strings.substr(encoded, 0, len(start)) == start
+
+
+def contains(encoded: tf.Tensor, words: str) -> tf.Tensor:
+    """Whether an expression matches anywhere in a file, scalar bool; one pass, near memory's speed.
+
+    Args:
+        encoded: Scalar string.
+        words: A regular expression of RE2.
+    """
+    return tf.strings.regex_full_match(encoded, rf"(?s)\C*(?:{words})\C*")
+
+
+def find_chunk(encoded: tf.Tensor, kind: bytes, *, riff: bool) -> tf.Tensor:
+    """The data of the first chunk of a kind, scalar string; empty where there is none.
+
+    Args:
+        encoded: A PNG, whose chunks are length, kind, data and checksum; or a RIFF file, whose
+            chunks are kind, length and data, padded to an even length.
+        kind: Four letters.
+        riff: Whether it is a RIFF file.
+    """
+    total = tf.cast(tf.strings.length(encoded), tf.int64)
+
+    def length_at(position):
+        at = tf.cast(position, tf.int32) + (4 if riff else 0)
+        return two_numbers_at(encoded, at, 4, big_endian=not riff)[0]
+
+    def step(position, _):
+        found = substring(encoded, tf.cast(position, tf.int32) + (0 if riff else 4), 4) == kind
+        length = length_at(position)
+        following = position + length + (8 + length % 2 if riff else 12)
+        # Never beyond 32 bits: the end of the file is far enough.
+        return tf.where(found, position, tf.minimum(following, total)), found
+
+    first = tf.constant(12 if riff else 8, tf.int64)
+    position, found = tf.while_loop(
+        lambda position, found: ~found & (position < total), step, (first, False)
+    )
+    length = tf.where(found, tf.minimum(length_at(position), total), 0)
+    return substring(encoded, tf.cast(position, tf.int32) + 8, tf.cast(length, tf.int32))

@@ -1,6 +1,5 @@
 """Images of one size as an array: an .npz file, or scikit-learn's digits."""
 
-import os
 import pathlib
 import zipfile
 import zlib
@@ -12,6 +11,7 @@ import tensorflow as tf
 from dc_keras.data.sources.image_source import ImageSource, numbered
 from dc_keras.data.sources.paths import is_remote
 from dc_keras.errors import InputError
+from dc_keras.memory import free_memory
 
 
 class ArraySource(ImageSource):
@@ -118,15 +118,17 @@ def open_npz(path: str) -> ArraySource:
 def _check_fits_memory(arrays: np.lib.npyio.NpzFile) -> None:
     """Looks at what a compressed file would become before it fills the memory.
 
+    TensorFlow gets a copy of the array, so it takes twice its size.
+
     Raises:
-        ValueError: If its arrays are larger than the machine's memory.
+        ValueError: If that is more than the memory that can be had.
     """
     size = sum(member.file_size for member in arrays.zip.infolist()) if arrays.zip else 0
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    if size > memory:
+    free = free_memory()
+    if 2 * size > free.bytes:
         raise ValueError(
-            f"its arrays take {size / 1e9:.0f} GB, and the machine has {memory / 1e9:.0f}: use a "
-            "folder of images"
+            f"its arrays take {size / 1e9:.2g} GB, twice while TensorFlow takes them over, of the "
+            f"{free.bytes / 1e9:.2g} GB {free.told}: use a folder of images"
         )
 
 

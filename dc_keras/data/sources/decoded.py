@@ -7,26 +7,31 @@ The file has no name: the system removes it when the process ends, however it en
 be taken for that of other images.
 """
 
+import mmap
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from dc_keras.data.pipelines import in_threads, unchanged
+from dc_keras.data.pipelines import READERS, in_threads, unchanged
 from dc_keras.data.pixels.decoding import decode
 from dc_keras.data.sources.arrays import ArraySource
 from dc_keras.data.sources.image_source import ImageSource
 from dc_keras.data.sources.stand_ins import READ_ERRORS
 from dc_keras.errors import InputError
+from dc_keras.memory import FreeMemory, free_address_space, free_memory
 
-# Part of the free memory that decoded images take at most, where nobody asks for more, and of the
-# free disk, where checkpoints need room as well.
+# Part of the free memory that decoded images take at most, where nobody asks for more.
 _SHARE = 0.25
-_DISK_SHARE = 0.5
+# Part of the free memory or disk that they take at most, whoever asks: the network, batches and
+# checkpoints need room as well.
+_LARGEST_SHARE = 0.5
+# What a thread that decodes holds at a time: the file, the image, one that waits to be taken.
+_IMAGES_A_THREAD = 3
 # Images whose mean size stands for that of all.
 _SAMPLE = 256
 _FROM_FILES = "read from their files each time"
@@ -37,7 +42,7 @@ class DecodedSource(ImageSource):
 
     def __init__(
         self,
-        pixels: np.ndarray | tf.Tensor | tf.Variable,
+        pixels: tf.Tensor | tf.Variable,
         starts: np.ndarray,
         shapes: np.ndarray,
         names: Sequence[str],
@@ -47,7 +52,7 @@ class DecodedSource(ImageSource):
         """Makes a source of what `hold_decoded` has decoded.
 
         Args:
-            pixels: All images, uint8 `(bytes,)`: an array, a tensor, or a variable on the CPU.
+            pixels: All images, uint8 `(bytes,)`, on the CPU.
             starts: Where each image begins in them, int64 `(n,)`.
             shapes: Height and width of each, integers `(n, 2)`.
             names: n names.
@@ -78,7 +83,13 @@ class DecodedSource(ImageSource):
 
 
 def hold_decoded(
-    source: ImageSource, mode: str, folder: str | os.PathLike, *, seed: int, progress: bool
+    source: ImageSource,
+    mode: str,
+    folder: str | os.PathLike,
+    *,
+    seed: int,
+    progress: bool,
+    say: Callable[[str], None] = lambda text: None,
 ) -> tuple[ImageSource, str]:
     """Decodes all images once and holds them, if they fit.
 
@@ -90,6 +101,7 @@ def hold_decoded(
         folder: Where the file of "disk" lies, without a name and until the process ends.
         seed: Chooses the images that the size is estimated from.
         progress: Whether to show a progress bar.
+        say: Called with what will be taken, before it is.
 
     Returns:
         The decoded images, or `source` as it is; and a few words about it for the log,
@@ -98,48 +110,68 @@ def hold_decoded(
     Raises:
         InputError: If mode is "ram" and they do not fit.
 
-    Memory: while they are handed over to TensorFlow, twice the decoded images. With "disk" the
-    system holds in memory what it has room for.
+    Memory: the decoded images once, and while they are decoded a few more of them, one behind the
+    other where they are large. What is free is the least of what the system has, control groups
+    leave and limits of the process do (`memory.free_memory`). With "disk" the system holds in
+    memory what it has room for.
     """
     if isinstance(source, ArraySource):
         return source, ""
     if mode == "off":
         return source, _FROM_FILES
-    needed = _decoded_bytes(source, seed)
+    sample = _decoded_sizes(source, seed)
+    if not len(sample):
+        return source, _FROM_FILES
+    needed = float(np.mean(sample)) * len(source)
     on_disk = mode == "disk"
-    free = shutil.disk_usage(folder).free if on_disk else _free_memory()
-    sizes = (
-        f"{needed / 1e9:.2g} GB decoded, "
-        f"{free / 1e9:.2g} GB {'on the disk' if on_disk else 'of memory'} free"
+    free = _free_for_a_file(folder) if on_disk else free_memory()
+    sizes = f"{needed / 1e9:.2g} GB decoded, {free.bytes / 1e9:.2g} GB {free.told}"
+    most = free.bytes * _LARGEST_SHARE
+    too_large = InputError(
+        f"The decoded images do not fit into memory. Received: --cache=ram for {sizes}. "
+        "Expected less than half of it; use --cache=auto or --cache=disk."
     )
-    if (on_disk and needed > free * _DISK_SHARE) or (mode == "auto" and needed > free * _SHARE):
+    if mode == "ram" and needed > most:
+        raise too_large
+    if needed > most or (mode == "auto" and needed > free.bytes * _SHARE):
         return source, f"{_FROM_FILES} ({sizes})"
-    # Twice while they are handed over.
-    if mode == "ram" and needed > free / 2:
-        raise InputError(
-            f"The decoded images do not fit into memory. Received: --cache=ram for {sizes}. "
-            "Expected less than half of it; use --cache=auto or --cache=disk."
-        )
-    images = _decode_all(source, progress)
+    where = "into a file" if on_disk else "into memory"
+    say(f"Decoding all images once, {where}: {sizes}")
+    threads = int((free_memory().bytes - needed) / 2 / (_IMAGES_A_THREAD * float(max(sample))))
+    images = _decode_all(source, max(1, min(threads, READERS)), progress)
     try:
         if on_disk:
-            held = _in_file(source, images, folder), f"decoded into a file once ({sizes})"
+            held = _in_file(source, images, most, folder)
         else:
-            held = _in_memory(source, images), f"decoded into memory once ({sizes})"
+            held = _in_memory(source, images, most, needed)
+    except _DoesNotFitError as error:
+        if mode == "ram":
+            raise too_large from error
+        return source, f"{_FROM_FILES} ({sizes}, which turned out to be more)"
     except READ_ERRORS:
         # A file has gone since it was looked at: the run knows what to do when it comes to it.
         return source, _FROM_FILES
     except OSError as error:
         return source, f"{_FROM_FILES}: decoded, they cannot be written ({error})"
-    return held
+    return held, f"decoded {where} once ({sizes})"
 
 
-def _decode_all(source: ImageSource, progress: bool) -> Iterator[np.ndarray]:
+class _DoesNotFitError(Exception):
+    """The images turn out to be larger than there is room for."""
+
+
+def _free_for_a_file(folder: str | os.PathLike) -> FreeMemory:
+    """What is free on the disk, or in the address space into which the file is mapped."""
+    on_disk = FreeMemory(shutil.disk_usage(folder).free, "on the disk free")
+    return min(on_disk, free_address_space() or on_disk)
+
+
+def _decode_all(source: ImageSource, threads: int, progress: bool) -> Iterator[np.ndarray]:
     """Yields every image, uint8 (h, w, 3), in order."""
     images = unchanged(
-        tf.data.Dataset.range(len(source))
-        .apply(in_threads(lambda index: decode(source.load(index))))
-        .prefetch(64)
+        tf.data.Dataset.range(len(source)).apply(
+            in_threads(lambda index: decode(source.load(index)), num_threads=threads)
+        )
     )
     bar = tqdm(total=len(source), desc="Decoding", unit="image", disable=not progress, leave=False)
     with bar:
@@ -148,25 +180,45 @@ def _decode_all(source: ImageSource, progress: bool) -> Iterator[np.ndarray]:
             bar.update()
 
 
-def _in_memory(source: ImageSource, images: Iterator[np.ndarray]) -> DecodedSource:
-    flat, shapes = [], []
+def _in_memory(
+    source: ImageSource, images: Iterator[np.ndarray], most: float, expected: float
+) -> DecodedSource:
+    """Writes the images into memory that grows where it is: the system moves no pages.
+
+    Raises:
+        OSError: If there is less memory than it seemed.
+        _DoesNotFitError: If they take more than `most` bytes.
+    """
+    shapes, end = [], 0
+    private = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+    memory = mmap.mmap(-1, int(expected) + mmap.PAGESIZE, flags=private)
     for image in images:
-        flat.append(image.reshape(-1))
+        start, end = end, end + image.nbytes
+        if end > most:
+            raise _DoesNotFitError
+        if end > len(memory):
+            memory.resize(end + len(memory) // 8)
+        memory[start:end] = image.data
         shapes.append(image.shape[:2])
-    return _source_of(source, np.concatenate(flat), shapes)
+    memory.resize(end)
+    return _source_of(source, np.frombuffer(memory, np.uint8), shapes)
 
 
 def _in_file(
-    source: ImageSource, images: Iterator[np.ndarray], folder: str | os.PathLike
+    source: ImageSource, images: Iterator[np.ndarray], most: float, folder: str | os.PathLike
 ) -> DecodedSource:
     """Writes the images and maps the file into memory.
 
     Raises:
         OSError: If the disk is full or cannot be written.
+        _DoesNotFitError: If they take more than `most` bytes.
     """
-    shapes = []
+    shapes, end = [], 0
     with tempfile.TemporaryFile(dir=os.fspath(folder)) as file:
         for image in images:
+            end += image.nbytes
+            if end > most:
+                raise _DoesNotFitError
             file.write(image.data)
             shapes.append(image.shape[:2])
         file.flush()
@@ -175,39 +227,28 @@ def _in_file(
         os.fsync(file.fileno())
         # Writable, because NumPy hands over nothing else; nobody writes.
         mapped = np.memmap(file, np.uint8, "r+")
-    # TensorFlow takes the very memory; a constant would be a copy.
-    with tf.device("CPU:0"):
-        pixels = tf.experimental.dlpack.from_dlpack(mapped.__dlpack__())
-    return _source_of(source, pixels, shapes)
+    return _source_of(source, mapped, shapes)
 
 
 def _source_of(
-    source: ImageSource, pixels: np.ndarray | tf.Tensor, shapes: list[tuple[int, int]]
+    source: ImageSource, pixels: np.ndarray, shapes: list[tuple[int, int]]
 ) -> DecodedSource:
+    # TensorFlow takes the very memory; a constant would be a copy.
+    with tf.device("CPU:0"):
+        taken = tf.experimental.dlpack.from_dlpack(pixels.__dlpack__())
     sides = np.array(shapes)
     sizes = 3 * sides.prod(axis=1, dtype=np.int64)
     everything = np.arange(len(source))
     return DecodedSource(
-        pixels, np.cumsum(sizes) - sizes, sides, *source.names_and_labels(everything)
+        taken, np.cumsum(sizes) - sizes, sides, *source.names_and_labels(everything)
     )
 
 
-def _decoded_bytes(source: ImageSource, seed: int) -> float:
-    """Estimate of what all images take, from a sample."""
+def _decoded_sizes(source: ImageSource, seed: int) -> list[int]:
+    """Bytes that each of some images takes, of which those that can be read stand for all."""
     rng = np.random.default_rng(seed)
     sample = rng.choice(len(source), min(_SAMPLE, len(source)), replace=False)
     sizes = tf.data.Dataset.from_tensor_slices(sample).apply(
         in_threads(lambda index: tf.size(decode(source.load(index))))
     )
-    known = list(unchanged(sizes.ignore_errors(log_warning=False)).as_numpy_iterator())
-    return float(np.mean(known)) * len(source) if known else float("inf")
-
-
-def _free_memory() -> int:
-    """Bytes that the system could give to this process."""
-    try:
-        with open("/proc/meminfo") as file:
-            fields = dict(line.split(":") for line in file)
-        return int(fields["MemAvailable"].split()[0]) * 1024
-    except (OSError, KeyError):
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    return list(unchanged(sizes.ignore_errors(log_warning=False)).as_numpy_iterator())

@@ -2,16 +2,15 @@
 
 import collections
 import hashlib
-import heapq
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
 
+from dc_keras.data.sources.converted import with_known_start
 from dc_keras.data.sources.image_source import ImageSource
-
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp")
+from dc_keras.data.sources.paths import is_absolute
 
 
 class FolderSource(ImageSource):
@@ -28,7 +27,7 @@ class FolderSource(ImageSource):
 
         Args:
             root: The data folder.
-            names: Paths below `root`.
+            names: Paths from `root` on; a list may also name absolute ones.
             labels: int32 (n,) or None.
             class_names: Names of the classes or None.
         """
@@ -39,14 +38,17 @@ class FolderSource(ImageSource):
         # of ImageNet would exceed the 2 GB that a graph may have.
         with tf.device("/cpu:0"):
             self._paths = tf.constant(
-                [prefix + os.fsencode(name) for name in self.names],
+                [
+                    os.fsencode(name) if is_absolute(name) else prefix + os.fsencode(name)
+                    for name in self.names
+                ],
                 tf.string,
                 [len(self.names)],
             )
 
     def load(self, index: tf.Tensor) -> tf.Tensor:
-        """Reads the encoded file; see `ImageSource.load`."""
-        return tf.io.read_file(tf.gather(self._paths, index))
+        """Reads the encoded file, as PNG if Pillow alone reads it; see `ImageSource.load`."""
+        return with_known_start(tf.io.read_file(tf.gather(self._paths, index)))
 
     def select(self, keep: np.ndarray) -> "FolderSource":
         """The source of some of the files; see `ImageSource.select`."""
@@ -54,6 +56,21 @@ class FolderSource(ImageSource):
             self.root,
             *self.names_and_labels(keep),
         )
+
+
+def in_order(
+    root: str, paths: list[tuple[str, ...]]
+) -> tuple[list[tuple[str, ...]], list[str] | None]:
+    """Sorts files below a folder, and tells the first sub-folder of each if all lie in one.
+
+    Args:
+        root: The folder.
+        paths: Paths as their parts, sorted.
+    """
+    if any(len(parts) == 1 for parts in paths):
+        return paths, None
+    paths = sorted_without_classes(root, paths)
+    return paths, [parts[0] for parts in paths]
 
 
 def sorted_without_classes(root: str, paths: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
@@ -85,52 +102,3 @@ def sorted_without_classes(root: str, paths: list[tuple[str, ...]]) -> list[tupl
             for parts, key in keys.items()
         }
     return sorted(paths, key=lambda parts: (keys[parts], parts))
-
-
-def walk(root: str) -> Iterator[tuple[str, ...]]:
-    """Yields the path of every image file as its parts.
-
-    A folder is read once, whatever leads to it: at its own place if that is below the root, else by
-    the first of its links by name. So links in circles end, and folders that all link to each other
-    are not listed once for each way through them.
-    """
-    seen = set()
-    folders: list[tuple[str, ...]] = [()]
-    links: list[tuple[str, ...]] = []
-    while folders or links:
-        parts = folders.pop() if folders else heapq.heappop(links)
-        folder = os.path.join(root, *parts)
-        status = os.stat(folder)
-        if (status.st_dev, status.st_ino) in seen:
-            continue
-        seen.add((status.st_dev, status.st_ino))
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                path = (*parts, entry.name)
-                if entry.name.startswith("."):
-                    continue
-                if _is_folder(entry):
-                    if entry.is_symlink():
-                        heapq.heappush(links, path)
-                    else:
-                        folders.append(path)
-                # A broken link is listed, so that it is reported and not passed over in silence.
-                elif entry.name.lower().endswith(IMAGE_SUFFIXES):
-                    yield path
-
-
-def _is_folder(entry: os.DirEntry) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:
-        return False  # A link to itself leads nowhere, like one to a file that is gone.
-
-
-def walk_remote(root: str) -> Iterator[tuple[str, ...]]:
-    """`walk` for file systems that have no links."""
-    for folder, _, files in tf.io.gfile.walk(root):
-        parts = tuple(filter(None, folder.removeprefix(root).split("/")))
-        for name in files:
-            hidden = any(part.startswith(".") for part in (*parts, name))
-            if name.lower().endswith(IMAGE_SUFFIXES) and not hidden:
-                yield (*parts, name)

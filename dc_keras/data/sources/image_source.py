@@ -6,6 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
+from dc_keras.data.sources.findings import Findings
+
 
 class ImageSource(abc.ABC):
     """Images numbered 0 to n - 1, in an order that stays the same from run to run.
@@ -15,7 +17,10 @@ class ImageSource(abc.ABC):
             that are no UTF-8 as surrogate escapes), or the like of "digits/000017" for arrays.
         labels: int32 (n,) class of each image, an index into `class_names`, or None.
         class_names: Names of the classes, sorted, or None where there are no labels.
+        findings: What was found beside the images when the source was opened.
     """
+
+    findings = Findings()
 
     def __init__(
         self,

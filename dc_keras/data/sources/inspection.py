@@ -14,6 +14,8 @@ import tqdm
 
 from dc_keras.data.pipelines import in_threads, unchanged
 from dc_keras.data.pixels import decoding
+from dc_keras.data.pixels.limits import REASONS
+from dc_keras.data.sources import converted
 from dc_keras.data.sources.arrays import ArraySource
 from dc_keras.data.sources.image_source import ImageSource
 from dc_keras.errors import InputError
@@ -24,10 +26,7 @@ PROGRESS_STEP = 64
 
 
 def find_unreadable(source: ImageSource, *, progress: bool = True) -> dict[int, str]:
-    """Decodes every image once.
-
-    JPEGs are decoded at an eighth of their size: every coefficient is read, so that a file cut off
-    is found, but few pixels are computed.
+    """Decodes every image once, by the check that serving makes, too: `decoding.check`.
 
     Args:
         source: The images. Arrays need no check.
@@ -40,8 +39,7 @@ def find_unreadable(source: ImageSource, *, progress: bool = True) -> dict[int, 
         return {}
 
     def check(index):
-        # The size is returned because what nobody uses is not computed.
-        return index, _decode_to_check(source.load(index))
+        return index, decoding.check(source.load(index))
 
     readable = np.zeros(len(source), bool)
     checked = unchanged(
@@ -68,6 +66,8 @@ def drop_unreadable(
 ) -> ImageSource:
     """Leaves the unreadable images out, unless there are too many of them.
 
+    A folder that cannot be listed counts as one.
+
     Args:
         source: The images.
         unreadable: What `find_unreadable` found.
@@ -79,14 +79,14 @@ def drop_unreadable(
     Raises:
         InputError: If the fraction is larger, or no image is left.
     """
-    if not unreadable:
+    folders = source.findings.unreadable_folders
+    bad = [(source.names[index], unreadable[index]) for index in sorted(unreadable)]
+    bad += folders.items()
+    if not bad:
         return source
-    count, total = len(unreadable), len(source)
-    if count > max_bad_fraction * total or count == total:
-        shown = "".join(
-            f"\n  {source.names[index]}: {unreadable[index]}"
-            for index in sorted(unreadable)[:NAMES_SHOWN]
-        )
+    count, total = len(bad), len(source) + len(folders)
+    if count > max_bad_fraction * total or len(unreadable) == len(source):
+        shown = "".join(f"\n  {name}: {why}" for name, why in bad[:NAMES_SHOWN])
         more = f"\n  and {count - NAMES_SHOWN:,} more" if count > NAMES_SHOWN else ""
         raise InputError(
             f"Too many images cannot be read. Received: {count:,} of {total:,} "
@@ -94,7 +94,9 @@ def drop_unreadable(
             f"(max_bad_fraction={max_bad_fraction:g}), and one that can be read. "
             f"Mend or remove these files, or allow more:{shown}{more}"
         )
-    return source.select(np.setdiff1d(np.arange(total), list(unreadable)))
+    if not unreadable:
+        return source
+    return source.select(np.setdiff1d(np.arange(len(source)), list(unreadable)))
 
 
 def leave_out_unreadable(
@@ -134,20 +136,6 @@ def write_unreadable(unreadable: Mapping[str, str], path: str | os.PathLike) -> 
         csv.writer(file).writerows(rows.items())
 
 
-def _decode_to_check(encoded):
-    """The number of values in the decoded image; fails where decoding does."""
-
-    def reduced_jpeg():
-        with tf.control_dependencies([decoding.jpeg_size(encoded)]):
-            return tf.size(tf.io.decode_jpeg(encoded, channels=3, ratio=8))
-
-    return tf.cond(
-        decoding.is_upright_jpeg(encoded),
-        reduced_jpeg,
-        lambda: tf.size(decoding.decode(encoded)),
-    )
-
-
 def _reason(source, index):
     """Why an image cannot be read; an empty text if it can."""
     try:
@@ -160,14 +148,12 @@ def _reason(source, index):
         return f"the file cannot be read: {error.message}"
     if not encoded.numpy():
         return "the file is empty"
+    if why := converted.why_not_converted(encoded.numpy()):
+        return why
     try:
-        _decode_to_check(encoded)
+        decoding.check(encoded)
     except tf.errors.OpError as error:
-        for known in (
-            decoding.NO_IMAGE,
-            decoding.UNUSUAL_BMP,
-            decoding.TOO_LARGE,
-        ):
+        for known in REASONS:
             if known in error.message:
                 return known
         return "damaged, cut off, or of an unusual kind: mend it or convert it to PNG or JPEG"

@@ -11,3 +11,8 @@ def is_remote(path: str) -> bool:
 def absolute(path: str) -> str:
     """The path as it holds from any working directory."""
     return path if is_remote(path) else os.path.abspath(path)
+
+
+def is_absolute(path: str) -> bool:
+    """Whether a path is the same wherever it is read from."""
+    return path.startswith("/") or is_remote(path)

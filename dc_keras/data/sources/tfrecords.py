@@ -263,6 +263,7 @@ def _scan(paths: Sequence[str], size: int) -> tuple[np.ndarray, np.ndarray, np.n
                     count += len(lengths)
                     bar.update(int(lengths.sum()))
             except tf.errors.OpError as error:
+                _check_keys(path)
                 raise InputError(
                     f"A shard cannot be read. Received: {path!r}, whose first {count:,} records "
                     f"are good ({error.message}). Expected: uncompressed TFRecords of "
@@ -271,3 +272,29 @@ def _scan(paths: Sequence[str], size: int) -> tuple[np.ndarray, np.ndarray, np.n
             counts.append(count)
     lengths, labels = np.concatenate(parts, axis=1)
     return np.array(counts, np.int64), lengths, labels
+
+
+def _check_keys(path: str) -> None:
+    """Tells the keys of a shard's first record if the image is not among them.
+
+    Raises:
+        InputError: If the record is a `tf.train.Example` of other keys.
+    """
+    try:
+        (record,) = tf.data.TFRecordDataset(path).take(1).as_numpy_iterator()
+        features = tf.train.Example.FromString(record).features.feature
+    # What cannot be read at all is reported by the caller. The error of the parser is one of a
+    # package that is TensorFlow's own affair.
+    except Exception:
+        return
+    if not features or IMAGE in features:
+        return
+    keys = [
+        f"{name} ({(features[name].WhichOneof('kind') or 'empty').removesuffix('_list')})"
+        for name in sorted(features)
+    ]
+    raise InputError(
+        f"The records have other keys. Received: {path!r} with {', '.join(keys)}. Expected: "
+        f"`{IMAGE}`, the bytes of an image file, and perhaps `{LABEL}`, an integer. Write the "
+        "shards with these keys."
+    )

@@ -7,7 +7,8 @@ import tensorflow as tf
 from hypothesis import strategies as st
 from PIL import Image
 
-from dc_keras.data.pixels.decoding import NO_IMAGE, UNUSUAL_BMP, decode
+from dc_keras.data.pixels.decoding import decode
+from dc_keras.data.pixels.limits import NO_IMAGE, UNUSUAL_BMP
 from encoded_images import (
     COLUMNS,
     FILES,

@@ -43,7 +43,8 @@ def test_three_images_a_shard(packed):
     assert [shard.images for shard in shards] == [3, 3, 1]
     assert shards[1].file == "images-00001-of-00003.array_record"
     assert {path.name for path in packed.iterdir()} == {
-        "packed.json", "manifest.csv", "sha256.txt", *(shard.file for shard in shards)
+        "packed.json", "manifest.csv", "manifest.json", "sha256.txt",
+        *(shard.file for shard in shards),
     }  # fmt: skip
 
 

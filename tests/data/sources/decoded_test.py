@@ -18,6 +18,7 @@ from dc_keras.data.sources.arrays import ArraySource
 from dc_keras.data.sources.decoded import hold_decoded
 from dc_keras.data.sources.open import open_source
 from dc_keras.errors import InputError
+from dc_keras.memory import FreeMemory
 from repository import REPOSITORY
 
 
@@ -79,13 +80,45 @@ def test_off_and_arrays_stay_as_they_are(folder, hold):
 def test_only_what_fits_is_held(folder, hold, monkeypatch, free, auto, ram):
     """The decoded images take 2,724 bytes: 7 of (5 + i) x (9 - i) pixels and one of 600."""
     assert sum(len(pixels.ravel()) for pixels in loaded(hold(folder, "ram")[0])) == 2724
-    monkeypatch.setattr(decoded, "_free_memory", lambda: free)
+    monkeypatch.setattr(decoded, "free_memory", lambda: FreeMemory(free, "free"))
     assert (hold(folder)[0] is not folder) == auto
     if ram:
         assert hold(folder, "ram")[0] is not folder
     else:
         with pytest.raises(InputError, match="--cache=ram for .* use --cache=auto or --cache=disk"):
             hold(folder, "ram")
+
+
+def test_what_is_taken_is_said_before(folder, hold):
+    said = []
+    hold_decoded(folder, "ram", hold.folder, seed=1, progress=False, say=said.append)
+    (text,) = said
+    assert text.startswith("Decoding all images once, into memory: 2.7e-06 GB decoded, ")
+
+
+@pytest.mark.parametrize("mode", ["auto", "ram", "disk"])
+def test_images_that_turn_out_to_be_larger_than_half_of_what_is_free(
+    folder, hold, monkeypatch, mode
+):
+    """They were taken for 600 bytes, which is a quarter of 2,400, and are 2,724."""
+    free = FreeMemory(2400, "free")
+    monkeypatch.setattr(decoded, "_decoded_sizes", lambda source, seed: [600 / len(source)])
+    monkeypatch.setattr(decoded, "free_memory", lambda: free)
+    monkeypatch.setattr(decoded, "_free_for_a_file", lambda folder: free)
+    if mode == "ram":
+        with pytest.raises(InputError, match="do not fit into memory"):
+            hold(folder, mode)
+        return
+    held, told = hold(folder, mode)
+    assert held is folder and told.endswith("which turned out to be more)")
+
+
+def test_memory_grows_where_images_are_larger_than_they_seemed(folder, hold, monkeypatch):
+    expected = loaded(hold(folder, "disk")[0])
+    monkeypatch.setattr(decoded, "_decoded_sizes", lambda source, seed: [0.25])
+    monkeypatch.setattr(decoded.mmap, "PAGESIZE", 1)
+    for pixels, same in zip(loaded(hold(folder)[0]), expected, strict=True):
+        np.testing.assert_array_equal(pixels, same)
 
 
 def test_a_file_that_has_gone_meanwhile_is_left_to_the_run(folder, hold, tmp_path):
@@ -119,6 +152,101 @@ def mapped(folder):
     """Files below a folder that are mapped into this process."""
     lines = pathlib.Path("/proc/self/maps").read_text().splitlines()
     return [line for line in lines if str(folder) in line]
+
+
+_PEAK = """
+import resource, sys, threading, time
+import numpy as np
+import tensorflow as tf
+from dc_keras.data.sources.decoded import hold_decoded
+from dc_keras.data.sources.open import open_source
+
+source = open_source(sys.argv[1])
+# What decoding itself keeps, such as threads and their memory.
+hold_decoded(source.select(np.arange(4)), "ram", ".", seed=1, progress=False)
+
+def held():
+    lines = dict(line.split(":", 1) for line in open("/proc/self/status"))
+    return int(lines["RssAnon"].split()[0]) * 1024
+
+before, peak = held(), 0
+def watch():
+    global peak
+    while True:
+        peak = max(peak, held())
+        time.sleep(0.005)
+threading.Thread(target=watch, daemon=True).start()
+result, told = hold_decoded(source, "ram", ".", seed=1, progress=False)
+time.sleep(0.05)
+print((peak - before) / sum(result.load(tf.constant(i)).shape.num_elements() for i in range(30)))
+"""
+
+
+def write_photographs(folder, count, side):
+    image = tf.io.encode_jpeg(np.zeros((side, side, 3), np.uint8)).numpy()
+    for i in range(count):
+        (folder / f"{i:02d}.jpg").write_bytes(image)
+
+
+def run_in_a_process(code, *arguments):
+    """What code prints."""
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        cwd=REPOSITORY,
+        # Large blocks are given back when they are freed: malloc would keep some for later.
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "MALLOC_MMAP_THRESHOLD_": "1000000"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_there_is_one_copy_of_what_is_held(tmp_path):
+    """Thirty images of 12 MB, and beside them the few that are being decoded."""
+    write_photographs(tmp_path, 30, 2000)
+    times = float(run_in_a_process(_PEAK, tmp_path).splitlines()[-1])
+    assert 0.9 < times < 1.4
+
+
+_UNDER_A_LIMIT = """
+import resource, sys
+import numpy as np
+from dc_keras.data.sources.decoded import hold_decoded
+from dc_keras.data.sources.open import open_source
+from dc_keras.errors import InputError
+
+def hold(source, mode):
+    held, told = hold_decoded(source, mode, sys.argv[1], seed=1, progress=False)
+    return held is not source, told
+
+source = open_source(sys.argv[1])
+# Threads and their memory come with the first ones.
+assert hold(source.select(np.arange(4)), "ram")[0]
+lines = dict(line.split(":", 1) for line in open("/proc/self/status"))
+limit = int(lines["VmSize"].split()[0]) * 1024 + 600_000_000
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+print(*hold(source.select(np.arange(4)), "auto"))
+print(*hold(source, "auto"))
+print(*hold(source, "disk"))
+try:
+    hold(source, "ram")
+except InputError as error:
+    print(error)
+"""
+
+
+def test_what_does_not_fit_under_a_limit_of_the_process_is_not_held(tmp_path):
+    """Thirty images of 12 MB, where `ulimit -v` leaves 600 MB."""
+    write_photographs(tmp_path, 30, 2000)
+    few, auto, disk, ram = run_in_a_process(_UNDER_A_LIMIT, tmp_path).splitlines()
+    assert few.startswith("True decoded into memory once (0.048 GB decoded, 0.")
+    for told in (auto, disk):
+        assert told.startswith("False read from their files each time (0.36 GB decoded, 0.")
+    for told in (few, auto, disk):
+        assert told.endswith("GB left by ulimit -v)")
+    assert "The decoded images do not fit into memory" in ram
 
 
 def test_the_file_has_no_name_and_goes_with_the_source(folder, hold):
@@ -174,7 +302,3 @@ def test_pipelines_do_not_copy_what_is_held(tmp_path, kind):
     )
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) < 80, "MB"
-
-
-def test_free_memory_is_that_of_this_machine():
-    assert 2**27 < decoded._free_memory() < 2**50

@@ -8,7 +8,8 @@ import tensorflow as tf
 from PIL import Image
 
 from dc_keras.data.pixels.center_crop import preprocess_for_clustering
-from dc_keras.data.pixels.decoding import NO_IMAGE, UNUSUAL_BMP, decode
+from dc_keras.data.pixels.decoding import decode
+from dc_keras.data.pixels.limits import NO_IMAGE, UNUSUAL_BMP
 from dc_keras.data.sources import inspection
 from dc_keras.data.sources.arrays import ArraySource
 from dc_keras.data.sources.folder import FolderSource

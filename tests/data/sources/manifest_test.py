@@ -1,6 +1,8 @@
 """The listing of a data set as a file: every name stays what it is."""
 
+import json
 import os
+import subprocess
 
 import hypothesis
 import numpy as np
@@ -48,6 +50,44 @@ def test_what_is_no_manifest_is_an_input_error(tmp_path, content):
 def test_a_manifest_that_is_gone_is_an_input_error(tmp_path):
     with pytest.raises(InputError, match="manifest cannot be read"):
         read_manifest(tmp_path / "gone.csv")
+
+
+@pytest.fixture
+def listed(tmp_path):
+    """The manifest of three images."""
+    path = tmp_path / "manifest.csv"
+    write_manifest(FolderSource("/data", ["a.png", "b.png", "c.png"]), path)
+    return path
+
+
+def test_the_seal_tells_rows_and_checksum(listed):
+    seal = json.loads(listed.with_name("manifest.json").read_text())
+    told = subprocess.check_output(["sha256sum", listed], text=True)
+    assert seal == {"rows": 3, "sha256": told.split()[0]}
+
+
+def test_a_manifest_that_was_cut_between_rows_is_refused(listed):
+    listed.write_bytes(b"".join(listed.read_bytes().splitlines(keepends=True)[:-1]))
+    with pytest.raises(InputError, match="manifest.csv' with 2 of 3 images.*from a backup"):
+        read_manifest(listed)
+
+
+def test_a_manifest_with_another_name_in_it_is_refused(listed):
+    listed.write_bytes(listed.read_bytes().replace(b"b.png", b"d.png"))
+    with pytest.raises(InputError, match="not as it was written.* with another checksum"):
+        read_manifest(listed)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "3", '{"rows": 3}', '{"rows": {}, "sha256": 1}'])
+def test_a_damaged_seal_is_refused(listed, content):
+    listed.with_name("manifest.json").write_text(content)
+    with pytest.raises(InputError, match="seal of the manifest cannot be read.*manifest.json"):
+        read_manifest(listed)
+
+
+def test_a_manifest_of_an_older_version_has_no_seal(listed):
+    listed.with_name("manifest.json").unlink()
+    assert read_manifest(listed).names == ("a.png", "b.png", "c.png")
 
 
 def test_images_are_found_again_by_their_names():

@@ -1,5 +1,7 @@
 """What a data set is called, and what is told where there is none."""
 
+import os
+
 import numpy as np
 import pytest
 
@@ -44,8 +46,15 @@ def test_what_is_not_there_is_an_input_error(tmp_path, name, message):
         open_source(str(tmp_path / name))
 
 
-@pytest.mark.parametrize(("name", "message"), [("", "no images"), ("notes.txt", "is a file")])
+@pytest.mark.parametrize(("name", "message"), [("", "no images"), ("notes.md", "is a file")])
 def test_what_holds_no_images_is_an_input_error(tmp_path, name, message):
-    (tmp_path / "notes.txt").write_text("no image")
+    (tmp_path / "notes.md").write_text("no image")
     with pytest.raises(InputError, match=message):
+        open_source(str(tmp_path / name))
+
+
+@pytest.mark.parametrize("name", ["pipe.npz", "pipe.csv", "pipe", "train-00000-of-00001"])
+def test_a_pipe_is_refused_before_it_is_opened(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(InputError, match="pipe, device or socket"):
         open_source(str(tmp_path / name))

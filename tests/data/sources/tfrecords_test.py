@@ -205,3 +205,17 @@ def test_no_records_are_an_input_error(tmp_path):
 )
 def test_names_of_shards(name, expected):
     assert tfrecords.is_shard(f"/a/b/{name}") is expected
+
+
+def test_other_keys_are_named(tmp_path):
+    features = {
+        "image": tf.train.Feature(bytes_list=tf.train.BytesList(value=[IMAGES[0]])),
+        "label": tf.train.Feature(int64_list=tf.train.Int64List(value=[3])),
+    }
+    example = tf.train.Example(features=tf.train.Features(feature=features))
+    with tf.io.TFRecordWriter(str(tmp_path / "x.tfrecord")) as writer:
+        writer.write(example.SerializeToString())
+    with pytest.raises(
+        InputError, match=r"with image \(bytes\), label \(int64\). Expected: `image/en"
+    ):
+        open_source(str(tmp_path))
