@@ -78,11 +78,11 @@ def compare(options: argparse.Namespace, task: Task, images: pathlib.Path, count
     def ours(precision):
         program = ["train.py", *given, f"--data_dir={images}", f"--run_dir={next(runs)}"]
         program.append(f"--precision={precision}")
-        return count / seconds_between_lines(program, "Clustering ", 4)
+        return count / seconds_between_lines(program, r" *\d+/", 4)
 
     def theirs():
         program = ["-m", "benchmarks.torch_training", str(images), *given]
-        return count / seconds_between_lines(program, '{"epoch"', 3)
+        return count / seconds_between_lines(program, r'\{"epoch"', 3)
 
     contenders = {precision: functools.partial(ours, precision) for precision in precisions()}
     found = in_turn({**contenders, PLAIN: theirs}, options.turns)

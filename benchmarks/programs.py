@@ -2,6 +2,7 @@
 
 import contextlib
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -30,12 +31,12 @@ def running(arguments: Sequence[str], **options) -> Iterator[subprocess.Popen]:
         process.communicate()
 
 
-def seconds_between_lines(arguments: Sequence[str], start: str, count: int) -> float:
+def seconds_between_lines(arguments: Sequence[str], pattern: str, count: int) -> float:
     """Mean seconds between the last three of so many lines, after which the program ends.
 
     Args:
         arguments: The program and its arguments.
-        start: What the lines start with.
+        pattern: A regular expression for what the lines start with.
         count: How many of them to wait for, at least 3.
 
     Raises:
@@ -44,11 +45,11 @@ def seconds_between_lines(arguments: Sequence[str], start: str, count: int) -> f
     times = []
     with running(arguments) as process:
         for line in process.stdout:
-            if line.startswith(start):
+            if re.match(pattern, line):
                 times.append(time.perf_counter())
                 if len(times) == count:
                     return (times[-1] - times[-3]) / 2
-    raise RuntimeError(f"{arguments[0]} ended after {len(times)} lines with {start!r}")
+    raise RuntimeError(f"{arguments[0]} ended after {len(times)} lines with {pattern!r}")
 
 
 def seconds_until_file(arguments: Sequence[str], path: pathlib.Path) -> float:

@@ -5,6 +5,7 @@
         manifest.json           how many these are, and the checksum of manifest.csv
         unreadable.csv          image files that were left out, with the reason
         metrics.jsonl           one JSON object an epoch
+        log.txt                 what was started when, and each clustering in words
         assignments/            epoch-0001.npy, ...: cluster of each image, smallest integer type
         checkpoints/            epoch-0001/, ...: everything needed to go on after that epoch;
                                 epoch-0002-step-000100/: the same, after so many of its steps
@@ -19,6 +20,7 @@ epoch 1, the checkpoint `epoch-0001` at its end.
 
 import contextlib
 import dataclasses
+import datetime
 import json
 import os
 import pathlib
@@ -68,6 +70,7 @@ class RunDirectory:
         self.manifest = self.path / "manifest.csv"
         self.unreadable = self.path / "unreadable.csv"
         self.metrics = self.path / "metrics.jsonl"
+        self.log_file = self.path / "log.txt"
         self.assignments = self.path / "assignments"
         self.checkpoints = self.path / "checkpoints"
         self.tensorboard = self.path / "tensorboard"
@@ -182,6 +185,12 @@ class RunDirectory:
         self.assignments.mkdir(parents=True, exist_ok=True)
         with write_atomically(self.assignments / f"epoch-{epoch:04d}.npy", "wb") as file:
             np.save(file, assignments.astype(np.min_scalar_type(int(assignments.max()))))
+
+    def log(self, text: str) -> None:
+        """Adds what happened to log.txt, with the time; for people alone."""
+        self.look_again()
+        now = datetime.datetime.now().astimezone().isoformat(" ", "seconds")
+        append_line(self.log_file, f"{now} {text}")
 
     def append_metrics(self, record: dict) -> None:
         """Adds one line to metrics.jsonl."""

@@ -24,6 +24,7 @@ from dc_keras.runs.run_directory import RunDirectory
 from dc_keras.runs.trained_model import is_complete, save_model
 from dc_keras.training.collapse import CollapseGuard
 from dc_keras.training.description import describe_run
+from dc_keras.training.epoch_table import EpochTable
 from dc_keras.training.image_clustering import ImageClusterer, sampled_views
 from dc_keras.training.images import ImageOptions, open_images
 from dc_keras.training.interruption import Interruption
@@ -73,7 +74,9 @@ def _train(config: TrainingConfig, run: RunDirectory, interruption: Interruption
     # Where it goes on from
     checkpoint = resume(config, run, model, len(source))
     place = checkpoint.place if checkpoint else Place(0)
-    print(describe_run(config, source, model.count_params(), strategy, schedule), flush=True)
+    description = describe_run(config, source, model.count_params(), strategy, schedule)
+    print(description, flush=True)
+    run.log(f"Started\n{description}")
     if place.epoch >= schedule.epochs and is_complete(run, place.epoch):
         print("The run is complete.")
         return run
@@ -104,7 +107,12 @@ def _train(config: TrainingConfig, run: RunDirectory, interruption: Interruption
     )
     save = SaveCheckpoint(run, interruption, cadence(config), place)
     callbacks = callbacks_in_order(
-        recluster, RestoreEpochState(), monitor, make_guard(config, run), save
+        recluster,
+        RestoreEpochState(),
+        monitor,
+        EpochTable(schedule.epochs, config.clustering),
+        make_guard(config, run),
+        save,
     )
 
     # Training
@@ -198,18 +206,19 @@ def callbacks_in_order(
     recluster: Recluster,
     restore_state: RestoreEpochState,
     monitor: Monitor,
+    table: EpochTable,
     guard: CollapseGuard,
     save: SaveCheckpoint,
 ) -> list[keras.callbacks.Callback]:
     """The callbacks of a training, in the only order in which they do what they are for.
 
     An epoch begins with its clustering, of which the others are told one after the other: an epoch
-    that is taken up gets its state back, the figures are shown before they are judged, and signals
-    wait for steps from the last one on. An epoch ends with its figures, then with the checkpoint:
-    a run goes on behind both.
+    that is taken up gets its state back, figures are written down before they are judged, warnings
+    stand above the epoch's bar, and signals wait for steps from the last one on. An epoch ends with
+    its figures, then with the checkpoint: a run goes on behind both.
     """
-    recluster.tell(restore_state, monitor, guard, save)
-    return [recluster, restore_state, monitor, save]
+    recluster.tell(restore_state, monitor, guard, table, save)
+    return [recluster, restore_state, monitor, table, save]
 
 
 def fit(
@@ -248,5 +257,5 @@ def fit(
                 initial_epoch=epoch,
                 shuffle=False,
                 callbacks=list(callbacks),
-                verbose=1 if sys.stdout.isatty() else 2,
+                verbose=0,
             )

@@ -1,4 +1,4 @@
-"""What a run tells while it goes on: the terminal, metrics.jsonl and TensorBoard.
+"""What a run writes while it goes on: log.txt, metrics.jsonl and TensorBoard.
 
 The training loss of DeepCluster says little, since its targets change. Whether the method works is
 seen in how stable the clusters are from one epoch to the next (NMI), how even their sizes are, and
@@ -68,7 +68,7 @@ class Monitor(keras.callbacks.Callback):
         """Tells what an epoch begins with, and starts to measure its time."""
         self._turn = turn
         if turn.clustered and not turn.taken_up:
-            print(describe(turn), flush=True)
+            self._run.log(describe(turn))
         every = max(1, self._epochs // _PICTURES_PER_RUN)
         if turn.epoch % every == 0 and turn.epoch != self._pictured:
             self._write_pictures(turn)
@@ -138,7 +138,7 @@ class Monitor(keras.callbacks.Callback):
 
 
 def describe(turn: Turn) -> str:
-    """One line for the terminal about the clustering that an epoch begins with."""
+    """One line for the log about the clustering that an epoch begins with."""
     figures, seconds = turn.figures, turn.seconds
     parts = [
         f"{figures['clusters']} clusters of {figures['smallest']} to "

