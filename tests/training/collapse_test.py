@@ -57,7 +57,9 @@ def test_each_sign_has_its_cause_and_a_remedy(reports, cause, says):
 
 
 def test_remedies_that_are_in_use_are_not_advised():
-    reports = reports_of({}, {"effective_rank": 1, "views_retrieved": 0, "largest_fraction": 0.9})
+    reports = reports_of(
+        {}, {}, {"effective_rank": 1, "views_retrieved": 0, "largest_fraction": 0.9}
+    )
     advised = " ".join(signs_of_collapse(reports, 0.3, mode="paper", sampler="natural").values())
     assert advised.count("--mode=improved") == 2 and advised.count("--sampler=uniform") == 1
     signs = signs_of_collapse(reports, 0.3, mode="improved", sampler="uniform")
@@ -123,10 +125,16 @@ def test_epochs_without_a_clustering_say_nothing():
 
 
 def test_a_run_that_goes_on_is_judged_by_its_first_clusterings_too():
-    earlier = {0: {**HEALTHY, "views_retrieved": 0.9}, 1: HEALTHY}
+    earlier = {0: HEALTHY, 1: {**HEALTHY, "views_retrieved": 0.9}, 2: HEALTHY}
     with pytest.raises(DegenerateDataError, match="only 40% of them .* after 90%"):
-        guard(earlier, stop=True).begin_turn(turn_with(2, views_retrieved=0.4))
-    guard(stop=True).begin_turn(turn_with(2, views_retrieved=0.4))
+        guard(earlier, stop=True).begin_turn(turn_with(3, views_retrieved=0.4))
+    guard(stop=True).begin_turn(turn_with(3, views_retrieved=0.4))
+
+
+def test_views_that_the_untrained_network_found_are_no_measure():
+    """Its statistics of no images are lost without anything being learned, and no sign of it."""
+    reports = reports_of({"views_retrieved": 0.9}, {"views_retrieved": 0.1}, {})
+    assert signs_of_collapse(reports, 0.3) == {}
 
 
 def test_a_clustering_that_is_taken_up_counts_once():
