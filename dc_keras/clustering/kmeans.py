@@ -192,8 +192,9 @@ def _lloyd(
     """Learns centroids from points.
 
     Faiss is asked for one iteration at a time, each starting from the centroids of the one before,
-    which is bit for bit what it does by itself, so that progress can be shown. An iteration that
-    changes no centroid is the last: all others would repeat it.
+    which is bit for bit what it does by itself, so that progress can be shown; but not spherical
+    with fewer distinct points than clusters. An iteration that changes no centroid is the last: all
+    others would repeat it.
 
     Returns:
         Centroids, float32 `(num_clusters, dim)`, and the mean squared distance to them before each

@@ -8,7 +8,7 @@ steps in the opposite direction.
 
 Cost: points take 2.25 times the memory of the maps, for one layer at a time. Numbers are multiplied
 by up to 8 on the way: in float32, results are 2e-6 to 2e-5 of the largest away from the exact ones,
-where TensorFlow's own are 1e-7 to 5e-7 away.
+where TensorFlow's own are 1e-7 to 3e-6 away.
 
 Reference: Winograd 1980, "Arithmetic Complexity of Computations", chapter 5; Lavin and Gray 2016,
 "Fast Algorithms for Convolutional Neural Networks", sections 4.1 to 4.3.
