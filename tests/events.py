@@ -31,7 +31,7 @@ def told_tags(folder: pathlib.Path) -> list[tuple[int, str]]:
     """Steps and tags of all that was written, each as often as it was."""
     return sorted(
         (event.step, value.tag)
-        for path in folder.iterdir()
+        for path in folder.glob("events.*")
         for event in LegacyEventFileLoader(str(path)).Load()
         for value in event.summary.value
     )

@@ -159,6 +159,15 @@ class ImageClusterer:
         figures |= change | agreement | retrieved
         return ClusteredImages(clusters, numbers, descriptors.whitening, figures, seconds)
 
+    def descriptors(self, indices: np.ndarray, whitening: Whitening) -> np.ndarray:
+        """Descriptors of some images by the network as it is, float32 `(m, dim)`.
+
+        Args:
+            indices: Which images, integers `(m,)`.
+            whitening: Of a clustering by this very network.
+        """
+        return whitening.apply(np.concatenate(list(self._features(indices))))
+
     def _features(self, indices: np.ndarray) -> Iterator[np.ndarray]:
         """Yields the features of images in batches, float32 `(b, feature_dim)`."""
 

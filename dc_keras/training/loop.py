@@ -7,6 +7,7 @@
 All of it happens in one `model.fit`; `Recluster` does the first line at the beginning of an epoch.
 """
 
+import dataclasses
 import sys
 from collections.abc import Sequence
 
@@ -22,10 +23,12 @@ from dc_keras.models.feature_extractor import FEATURES, FeatureExtractor, featur
 from dc_keras.runs.checkpoints import Checkpoint, Place
 from dc_keras.runs.run_directory import RunDirectory
 from dc_keras.runs.trained_model import is_complete, save_model
+from dc_keras.seeds import numpy_rng
+from dc_keras.training import projector
 from dc_keras.training.collapse import CollapseGuard
 from dc_keras.training.description import describe_run
 from dc_keras.training.epoch_table import EpochTable
-from dc_keras.training.image_clustering import ImageClusterer, sampled_views
+from dc_keras.training.image_clustering import ClusteredImages, ImageClusterer, sampled_views
 from dc_keras.training.images import ImageOptions, open_images
 from dc_keras.training.interruption import Interruption
 from dc_keras.training.monitoring import Monitor
@@ -104,6 +107,7 @@ def _train(config: TrainingConfig, run: RunDirectory, interruption: Interruption
         epochs=schedule.epochs,
         batch_size=config.batch_size,
         seed=config.seed,
+        settings=settings_to_compare(config),
     )
     save = SaveCheckpoint(run, interruption, cadence(config), place)
     callbacks = callbacks_in_order(
@@ -124,6 +128,7 @@ def _train(config: TrainingConfig, run: RunDirectory, interruption: Interruption
     final = clusterer.cluster(schedule.epochs, last.shown_assignments if last else None)
     clusters = final.clusters.renumbered(final.numbers)
     save_model(run, plain_network(model), clusters, final.whitening, source.names, save.place.epoch)
+    show_in_projector(config, run, source, clusterer, final)
     return run
 
 
@@ -139,6 +144,19 @@ def image_options(config: TrainingConfig) -> ImageOptions:
         seed=config.seed,
         labels=config.labels,
     )
+
+
+def settings_to_compare(config: TrainingConfig) -> dict[str, bool | int | float | str]:
+    """What may make one run better than another."""
+    origins = config.origins()
+    return {
+        "mode": config.mode,
+        **{
+            field.name: getattr(config, field.name)
+            for field in dataclasses.fields(config)
+            if origins[field.name] != "default" and not field.metadata["may_change"]
+        },
+    }
 
 
 def cadence(config: TrainingConfig) -> Cadence:
@@ -200,6 +218,31 @@ def record_clusters(turn: Turn, run: RunDirectory, source: SourceWithStandIns) -
     """Keeps the clusters of a turn: in the run's folder, and where stand-ins are chosen."""
     run.save_assignments(turn.epoch + 1, turn.shown_assignments)
     source.set_clusters(turn.clusters.assignments)
+
+
+def show_in_projector(
+    config: TrainingConfig,
+    run: RunDirectory,
+    source: SourceWithStandIns,
+    clusterer: ImageClusterer,
+    final: ClusteredImages,
+) -> None:
+    """Gives TensorBoard the descriptors and thumbnails of some images."""
+    shown = projector.sample(len(source), numpy_rng(config.seed, "projector"))
+    columns: dict[str, Sequence] = {
+        "path": [source.names[index] for index in shown],
+        "cluster": final.numbers[final.clusters.assignments[shown]].tolist(),
+    }
+    if source.labels is not None and source.class_names is not None:
+        columns["label"] = [source.class_names[label] for label in source.labels[shown]]
+    projector.write_projector(
+        run.tensorboard,
+        clusterer.descriptors(shown, final.whitening),
+        projector.thumbnails_of(
+            source, shown, image_size=config.image_size, batch_size=config.batch_size
+        ),
+        columns,
+    )
 
 
 def callbacks_in_order(

@@ -6,6 +6,7 @@ what they look like: hence the mosaics.
 """
 
 import time
+from collections.abc import Mapping
 
 import keras
 import numpy as np
@@ -17,6 +18,7 @@ from dc_keras.data.sources.stand_ins import SourceWithStandIns
 from dc_keras.files import explain_write_errors, tensorflow_errors_as_os_errors
 from dc_keras.runs.run_directory import RunDirectory
 from dc_keras.seeds import numpy_rng
+from dc_keras.training.dashboard import health_first, settings_of_run
 from dc_keras.training.turn import Turn
 
 # Mosaics show this many clusters with this many images each.
@@ -37,6 +39,7 @@ class Monitor(keras.callbacks.Callback):
         epochs: Number of Keras epochs of the run.
         batch_size: Training images in a step.
         seed: The run's seed.
+        settings: Of the run, by name, for comparing runs.
     """
 
     def __init__(
@@ -49,6 +52,7 @@ class Monitor(keras.callbacks.Callback):
         epochs: int,
         batch_size: int,
         seed: int,
+        settings: Mapping[str, bool | int | float | str],
     ):
         super().__init__()
         self._run = run
@@ -58,6 +62,7 @@ class Monitor(keras.callbacks.Callback):
         self._epochs = epochs
         self._batch_size = batch_size
         self._seed = seed
+        self._settings = settings
         with explain_write_errors(run.tensorboard), tensorflow_errors_as_os_errors():
             self._writer = tf.summary.create_file_writer(str(run.tensorboard))
         self._turn: Turn
@@ -69,6 +74,8 @@ class Monitor(keras.callbacks.Callback):
         self._turn = turn
         if turn.clustered and not turn.taken_up:
             self._run.log(describe(turn))
+            if turn.epoch == 0:
+                self._write_dashboard()
         every = max(1, self._epochs // _PICTURES_PER_RUN)
         if turn.epoch % every == 0 and turn.epoch != self._pictured:
             self._write_pictures(turn)
@@ -115,6 +122,15 @@ class Monitor(keras.callbacks.Callback):
             if turn.clustered:
                 tf.summary.histogram("cluster/sizes", turn.clusters.sizes)
         self._writer.flush()
+
+    def _write_dashboard(self) -> None:
+        # Of the first epoch, so that it is written once however often that begins.
+        with self._writer.as_default(step=1):
+            for summary in (
+                health_first(),
+                settings_of_run(self._settings, str(self._run.path)),
+            ):
+                tf.summary.experimental.write_raw_pb(summary.SerializeToString())
 
     def _write_pictures(self, turn: Turn) -> None:
         epoch = turn.epoch + 1
