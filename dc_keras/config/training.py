@@ -91,6 +91,11 @@ class TrainingConfig(Config):
         required=True,
         may_change=True,
     )
+    dry_run: bool = flag(
+        False,
+        "Say how much time, memory and disk the run would take, from a few steps; write nothing.",
+        may_change=True,
+    )
     resume: str = flag(
         "auto",
         "auto: go on from the newest checkpoint of --run_dir, if it has one; never: refuse a "

@@ -26,6 +26,11 @@ def main(settings: Settings) -> None:
         # here, after the flags were found to be right.
         with Interruption().listening():
             prepare_process()
+            if settings.dry_run:
+                from dc_keras.training.dry_run import dry_run
+
+                print(dry_run(settings))
+                return
             from dc_keras.training.loop import train
 
             run = train(settings)

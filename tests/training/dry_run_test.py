@@ -1,0 +1,47 @@
+"""What a run is said to take: worked out by hand from made-up times, and a real try."""
+
+import dataclasses
+
+import numpy as np
+
+import textures
+from dc_keras.assembly import Schedule
+from dc_keras.training.dry_run import Measured, dry_run, estimate
+from tiny import tiny
+
+MEASURED = Measured(
+    step=0.5,
+    features=0.001,
+    pca=0.002,
+    search=0.003,
+    feature_dim=100,
+    weights=10**7,
+    resident=10**9,
+)
+
+
+def test_time_memory_and_disk_by_hand(tmp_path):
+    config = dataclasses.replace(
+        tiny(tmp_path, tmp_path / "not there" / "run", "--reassign=2", "--pca_images=1000"),
+        pca_dim=50,
+        keep_checkpoints=3,
+    )
+    lines = estimate(config, 10_000, Schedule(epochs=4, steps=20), MEASURED)
+    # Four epochs of 10 s; clusterings before epochs 1 and 3 and at the end, of 10 + 2 + 30 s.
+    assert lines[0] == (
+        "Time:     2.8 min: 4 epochs of 10.0 s, 3 clusterings of 42.0 s "
+        "(features 10.0 s, pca 2.0 s, kmeans 30.0 s)"
+    )
+    # 1 GB, 10,000 x 50 descriptors and twice 1,000 x 100 features of 4 bytes.
+    assert lines[1].startswith("Memory:   1.0 GB; ")
+    # Three checkpoints of 2 x 10 MB, the model of 10 MB and 3 x 10,000 bytes.
+    assert lines[2].startswith("Disk:     70 MB, 3 checkpoints of 20 MB among them; ")
+
+
+def test_a_real_try_writes_nothing(tmp_path):
+    images, _ = textures.textures(16)
+    np.savez(tmp_path / "images.npz", images=images)
+    told = dry_run(tiny(tmp_path / "images.npz", tmp_path / "run", "--clustering=pic"))
+    assert [path.name for path in tmp_path.iterdir()] == ["images.npz"]
+    for start in ("Images:   64 from", "Time:     ", "Memory:   ", "Disk:     ", "Nothing was"):
+        assert sum(line.startswith(start) for line in told.splitlines()) == 1, told
