@@ -8,14 +8,14 @@ import tensorflow as tf
 
 from dc_keras.assembly import build_untrained
 from dc_keras.data.pixels.center_crop import preprocess_for_clustering
-from dc_keras.data.pixels.limits import NO_IMAGE
+from dc_keras.data.pixels.limits import MAX_PIXELS, NO_IMAGE
 from dc_keras.errors import InputError
 from dc_keras.models.coupled_sgd import CoupledSGD
 from dc_keras.models.feature_extractor import FEATURES, feature_model
 from dc_keras.models.options import NetworkOptions
 from dc_keras.models.vgg import build_vgg16
 from dc_keras.runs.run_directory import RunDirectory
-from dc_keras.serving.saved_model import DAMAGED, EMPTY, export, feature_archive, next_version
+from dc_keras.serving.saved_model import EMPTY, damaged, export, feature_archive, next_version
 from fresh_process import parts_loaded_with
 from tiny import tiny
 
@@ -59,7 +59,7 @@ def test_a_bad_image_does_no_harm_to_its_batch(serve, images):
     bad = [b"", b"no image", images[0][:200], b"\xff\xd8\xff\xe0 not a JPEG"]
     mixed = [image for pair in zip(images, bad, strict=True) for image in pair]
     served, status = answer(serve, mixed)
-    assert status == ["", EMPTY, "", NO_IMAGE, "", DAMAGED, "", DAMAGED]
+    assert status == ["", EMPTY, "", NO_IMAGE, "", damaged(MAX_PIXELS), "", damaged(MAX_PIXELS)]
     assert not served[1::2].any()
     # The same batch with other good images in the bad ones' places: not a bit differs.
     others = [image for pair in zip(images, images[::-1], strict=True) for image in pair]

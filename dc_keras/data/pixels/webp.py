@@ -15,11 +15,12 @@ def is_webp(encoded: tf.Tensor) -> tf.Tensor:
     return starts_with(encoded, b"RIFF") & (substring(encoded, 8, 4) == b"WEBP")
 
 
-def decode_webp(encoded: tf.Tensor) -> tf.Tensor:
+def decode_webp(encoded: tf.Tensor, max_pixels: tf.Tensor) -> tf.Tensor:
     """Decodes the first frame to RGB on white.
 
     Args:
         encoded: Scalar string.
+        max_pixels: How many it may have, scalar int32.
 
     Returns:
         uint8 (h, w, 3).
@@ -40,7 +41,7 @@ def decode_webp(encoded: tf.Tensor) -> tf.Tensor:
             substring(encoded, _FLAGS_AT + 1, tf.strings.length(encoded)),
         ]
     )
-    with tf.control_dependencies([allowed_size(_declared_size(encoded, kind))]):
+    with tf.control_dependencies([allowed_size(_declared_size(encoded, kind), max_pixels)]):
         # channels=3 would refuse images with alpha.
         image = tf.io.decode_image(
             tf.where(is_animation, with_alpha, encoded), channels=0, expand_animations=False
