@@ -4,7 +4,8 @@ Crops are drawn by the law of torchvision and reproducible from a seed. Of a JPE
 decoded. Colours are changed a batch at a time; see `color`.
 
 Where images are squashed or padded rather than cropped, a crop has the shape of its image, within
-the same limits: it is drawn as in a square, which is then stretched to the image.
+the same limits: it is drawn as in a square, which is then stretched to the image. So no crop of a
+padded image is blank, and grey lies where it lies in clustering.
 """
 
 import dataclasses

@@ -6,6 +6,7 @@ TensorFlow's own operation takes palette indices for grey levels and refuses pad
 import tensorflow as tf
 
 from dc_keras.data.pixels.alpha import on_white
+from dc_keras.data.pixels.calls import ENCODED, NUMBER, call_of_its_own
 from dc_keras.data.pixels.file_bytes import bytes_at, substring
 from dc_keras.data.pixels.limits import UNUSUAL_BMP, allowed_size
 
@@ -17,6 +18,7 @@ _PLAIN, _MASKS = 0, 3
 _LARGEST = 2**31 - 1
 
 
+@call_of_its_own(ENCODED, NUMBER)
 def decode_bmp(encoded: tf.Tensor, max_pixels: tf.Tensor) -> tf.Tensor:
     """Decodes a BMP to RGB on white.
 

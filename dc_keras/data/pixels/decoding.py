@@ -7,7 +7,8 @@ an exported model. JPEG is decoded with the accurate DCT, which gives the pixels
 import tensorflow as tf
 
 from dc_keras.data.pixels.bmp import decode_bmp
-from dc_keras.data.pixels.exif import exif_orientation, turn_upright, webp_orientation
+from dc_keras.data.pixels.calls import ENCODED, NUMBER, RANGE, call_of_its_own
+from dc_keras.data.pixels.exif import exif_orientation, turn_upright
 from dc_keras.data.pixels.file_bytes import starts_with, substring
 from dc_keras.data.pixels.gif import decode_gif
 from dc_keras.data.pixels.limits import allowed_size
@@ -102,27 +103,18 @@ def decode_other(encoded: tf.Tensor, options: PixelOptions = USUAL) -> tf.Tensor
     )
 
 
-# A call of its own for the reason given in `exif`.
-@tf.function(
-    input_signature=[
-        tf.TensorSpec([], tf.string),
-        tf.TensorSpec([2], tf.int32),
-        tf.TensorSpec([], tf.int32),
-    ],
-    autograph=False,
-    experimental_attributes={"_noinline": True},
-)
+@call_of_its_own(ENCODED, RANGE, NUMBER)
 def _decode_other(encoded, value_range, max_pixels):
     kinds = [JPEG, PNG, GIF, BMP]
     kind = tf.argmax([starts_with(encoded, kind) for kind in kinds] + [True])
     return tf.switch_case(
         tf.cast(kind, tf.int32),
         [
-            lambda: turn_upright(_decode_jpeg(encoded, max_pixels), exif_orientation(encoded)),
+            lambda: _decode_turned_jpeg(encoded, max_pixels),
             lambda: decode_png(encoded, value_range, max_pixels),
             lambda: decode_gif(encoded, max_pixels),
             lambda: decode_bmp(encoded, max_pixels),
-            lambda: turn_upright(decode_webp(encoded, max_pixels), webp_orientation(encoded)),
+            lambda: decode_webp(encoded, max_pixels),
         ],
     )
 
@@ -216,3 +208,8 @@ def check_jpeg(encoded: tf.Tensor, max_pixels: int) -> tf.Tensor:
 def _decode_jpeg(encoded, max_pixels):
     with tf.control_dependencies([jpeg_size(encoded, max_pixels)]):
         return tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")
+
+
+@call_of_its_own(ENCODED, NUMBER)
+def _decode_turned_jpeg(encoded, max_pixels):
+    return turn_upright(_decode_jpeg(encoded, max_pixels), exif_orientation(encoded))

@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from dc_keras.data.pixels.alpha import on_white
+from dc_keras.data.pixels.calls import ENCODED, NUMBER, call_of_its_own
 from dc_keras.data.pixels.file_bytes import bytes_at, substring, two_numbers_at
 from dc_keras.data.pixels.limits import allowed_size
 
@@ -14,6 +15,7 @@ _NUMBERS = bytes(number for number in range(256) for _ in range(3))
 _NO_NUMBER = 256
 
 
+@call_of_its_own(ENCODED, NUMBER)
 def decode_gif(encoded: tf.Tensor, max_pixels: tf.Tensor) -> tf.Tensor:
     """Decodes the first frame alone: the decoder would unpack all of them to give one.
 

@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from dc_keras.data.pixels.alpha import on_white
+from dc_keras.data.pixels.calls import ENCODED, NUMBER, RANGE, call_of_its_own
 from dc_keras.data.pixels.exif import png_orientation, turn_upright
 from dc_keras.data.pixels.file_bytes import bytes_at, contains, starts_with, two_numbers_at
 from dc_keras.data.pixels.limits import allowed_size
@@ -21,6 +22,7 @@ def is_deep_png(encoded: tf.Tensor) -> tf.Tensor:
     return starts_with(encoded, PNG) & (bytes_at(encoded, 24, 1)[0] == 16)
 
 
+@call_of_its_own(ENCODED, RANGE, NUMBER)
 def decode_png(encoded: tf.Tensor, value_range: tf.Tensor, max_pixels: tf.Tensor) -> tf.Tensor:
     """Decodes a PNG to RGB.
 

@@ -3,7 +3,7 @@
 With `fit`
     crop      the window is a square, or nearly: what there is beside it is not shown;
     squash    the window is resized to the square, whatever its shape;
-    pad       it keeps its shape, and the square is filled up with grey on both sides.
+    pad       it is resized to the shape of its image, and the square filled up with grey beside it.
 """
 
 from collections.abc import Callable
@@ -48,16 +48,18 @@ def square_of_window(
     keeps_shape = options.fit == "pad"
 
     def of_pixels(image):
-        shape = tf.shape(image)
+        shape = tf.shape(image)[:2]
         y, x, height, width = choose_window(shape[0], shape[1])
+        place, fitted = _place_in_square(shape, image_size, keeps_shape)
+        scale = fitted / tf.cast(tf.stack([height, width]), tf.float32)
         window = image[tf.newaxis, y : y + height, x : x + width]
-        return squares_of_images(window, image_size, keeps_shape)[0]
+        return _padded(resize(window, image_size, scale, place), place, fitted, keeps_shape)[0]
 
     def of_jpeg():
         shape = jpeg_size(encoded, options.max_pixels)
         window = tf.stack(choose_window(shape[0], shape[1]))
         begin, side = window[:2], window[2:]
-        place, fitted = _place_in_square(side, image_size, keeps_shape)
+        place, fitted = _place_in_square(shape, image_size, keeps_shape)
         reduction = jpeg_reduction(tf.cast(side, tf.float32) / fitted)
         # What is decoded may begin and end with pixels that lie in the crop in part.
         first, end = begin // reduction, -(-(begin + side) // reduction)
@@ -98,7 +100,7 @@ def squares_of_images(images: tf.Tensor, image_size: int, keeps_shape: bool) -> 
 
 
 def _place_in_square(side, image_size, keeps_shape):
-    """Where a window lies in its square and how large, in whole pixels: float32 (2,) each."""
+    """Where an image lies in its square and how large, in whole pixels: float32 (2,) each."""
     if not keeps_shape:
         return tf.zeros(2), tf.fill([2], float(image_size))
     sides = tf.cast(side, tf.float32)
