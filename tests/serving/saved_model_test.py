@@ -62,7 +62,9 @@ def test_images_are_served_with_what_the_run_read_them_with():
     encoded = tf.constant(encode(Image.fromarray(values), "PNG"))
     options = PixelOptions((290, 370), fit="squash")
     image, status = read_if_possible(encoded, 8, options)
-    assert status.numpy() == b"" and image.numpy()[0, :, 0].tolist() == [255] + [0] * 7
+    assert status.numpy() == b""
+    # White of 370 and black of 290; antialiasing mixes them where they meet.
+    assert image.numpy()[0, :, 0].tolist() == [219, 32] + [0] * 6
     refused, status = read_if_possible(encoded, 8, PixelOptions(max_pixels=8 * 64 - 1))
     assert status.numpy().decode() == damaged(511) and not refused.numpy().any()
 
