@@ -11,10 +11,12 @@ import tensorflow as tf
 
 from dc_keras.clustering.kmeans import KMeansOptions
 from dc_keras.clustering.pseudo_labels import ClusteringOptions
+from dc_keras.config.images import value_range
 from dc_keras.config.training import TrainingConfig, batch_not_divisible
 from dc_keras.data.batches.samplers import make_sampler
 from dc_keras.data.batches.training import TrainingBatches
 from dc_keras.data.pixels.augmentation import Augmentation
+from dc_keras.data.pixels.options import PixelOptions
 from dc_keras.data.sources.image_source import ImageSource
 from dc_keras.errors import InputError
 from dc_keras.machine import (
@@ -73,6 +75,22 @@ def prepare_devices(config: TrainingConfig) -> tf.distribute.Strategy:
     if config.batch_size % (replicas * config.views):
         raise InputError(batch_not_divisible(config.batch_size, replicas, config.views))
     return strategy
+
+
+def pixel_options(config: TrainingConfig) -> PixelOptions:
+    """How all that reads the images makes pixels of them."""
+    return PixelOptions(
+        value_range=value_range(config.value_range),
+        max_pixels=config.max_pixels,
+        fit=config.fit,
+    )
+
+
+def with_pixel_options(config: TrainingConfig, options: PixelOptions) -> TrainingConfig:
+    """The settings with what the images have told of themselves: their range of values."""
+    if options.value_range is None:
+        return config
+    return dataclasses.replace(config, value_range=",".join(map(str, options.value_range)))
 
 
 def augmentation(config: TrainingConfig) -> Augmentation:

@@ -5,6 +5,8 @@ in both.
 """
 
 import io
+import struct
+import zlib
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -22,6 +24,11 @@ def encode(image: Image.Image, kind: str, **options) -> bytes:
     file = io.BytesIO()
     image.save(file, kind, **options)
     return file.getvalue()
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    """A part of a PNG."""
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
 def pillow(encoded: bytes) -> np.ndarray:

@@ -10,6 +10,7 @@ import argparse
 import numpy as np
 from PIL import Image
 
+from dc_keras.assembly import pixel_options
 from dc_keras.data.batches.ordered import ordered_batches
 from dc_keras.data.sources.open import open_source
 from dc_keras.runs.run_directory import RunDirectory
@@ -28,7 +29,7 @@ def main() -> None:
     options = parser.parse_args()
     run = RunDirectory(options.run)
     settings = run.config()
-    source = open_source(settings.data_dir)
+    source = open_source(settings.data_dir, options=pixel_options(settings))
     found = list(assign(load_model(run), source, settings.batch_size))
     clusters, distances = (np.concatenate(part) for part in zip(*found, strict=True))
     numbers, sizes = np.unique(clusters, return_counts=True)

@@ -3,6 +3,7 @@
 import dataclasses
 
 from dc_keras.config.flags import Config, argument, flag
+from dc_keras.config.images import max_pixels_flag, value_range_flag, wrong_value_range
 from dc_keras.machine import STRATEGIES
 
 BASELINES = ("random", "pixels", "supervised")
@@ -82,6 +83,11 @@ class AssignConfig(Config):
     out: str = flag("", "CSV file to write: path, cluster, distance.", required=True)
     max_bad_fraction: float = flag(0.01, "As for train.py.", at_least=0, below=1)
     batch_size: int = flag(256, "Images in a step of feature extraction.", at_least=1)
+    value_range: str = value_range_flag("the run's, or what is found in them where it has none")
+    max_pixels: int = max_pixels_flag(0, " 0: as many as the run allows.")
+
+    def conflicts(self) -> list[str]:
+        return wrong_value_range(self.value_range)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,17 +129,23 @@ class PackConfig(Config):
     )
     shard_images: int = flag(10_000, "Images in a file.", at_least=1)
     max_bad_fraction: float = flag(0.01, "As for train.py.", at_least=0, below=1)
+    value_range: str = value_range_flag(
+        "what is found in up to 256 of them; they are packed with 8 bits"
+    )
+    max_pixels: int = max_pixels_flag()
 
     def missing(self) -> list[str]:
         return [name for name in super().missing() if not (self.verify and name == "OUT")]
 
     def conflicts(self) -> list[str]:
         if not self.verify:
-            return []
+            return wrong_value_range(self.value_range)
         found = [
             f"--{name} would be ignored, since --verify writes nothing. Received: "
             f"--{name}={getattr(self, name)}. Leave it out."
-            for name in self.changed("short_side", "shard_images", "max_bad_fraction")
+            for name in self.changed(
+                "short_side", "shard_images", "max_bad_fraction", "value_range", "max_pixels"
+            )
         ]
         if self.out:
             found.append(

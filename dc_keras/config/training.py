@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Self
 from absl import flags
 
 from dc_keras.config.flags import Config, flag
+from dc_keras.config.images import FITS, max_pixels_flag, value_range_flag, wrong_value_range
 from dc_keras.errors import InputError
 from dc_keras.files import write_atomically
 from dc_keras.machine import PRECISIONS, STRATEGIES
@@ -143,6 +144,17 @@ class TrainingConfig(Config):
         "Side of the network's input in pixels: a multiple of 32 for vgg16, at least 63 for "
         "alexnet.",
     )
+    fit: str = flag(
+        "crop",
+        "How an image that is no square becomes one, in training as in use. crop: its centre, in "
+        "training random parts that are nearly square; squash: all of it, resized to a square; "
+        "pad: all of it in its shape, with grey beside it.",
+        choices=FITS,
+    )
+    value_range: str = value_range_flag(
+        "what is found in up to 256 of them, and kept in the run's flags"
+    )
+    max_pixels: int = max_pixels_flag()
     crop_min_area: float = flag(
         0.08,
         "Smallest area of a random training crop, as a fraction of the image.",
@@ -395,6 +407,7 @@ class TrainingConfig(Config):
     def conflicts(self) -> list[str]:
         return [
             *wrong_labels(self.labels),
+            *wrong_value_range(self.value_range),
             *self._wrong_sizes(),
             *self._contradictory_devices(),
             *self._without_effect(),

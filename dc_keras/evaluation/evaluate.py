@@ -55,6 +55,7 @@ def evaluate(config: EvaluationConfig) -> EvaluationReport:
         max_images=config.max_images,
         max_bad_fraction=settings.max_bad_fraction,
         seed=settings.seed,
+        pixels=assembly.pixel_options(settings),
     )
     split = open_labelled_images(options, run, settings.data_dir)
     _check_writable(folder)

@@ -9,6 +9,7 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
+from dc_keras.data.pixels.options import USUAL, PixelOptions
 from dc_keras.data.sources.image_source import ImageSource
 from dc_keras.data.sources.inspection import leave_out_unreadable
 from dc_keras.data.sources.manifest import positions_of, read_manifest
@@ -63,6 +64,7 @@ class SplitOptions:
         max_images: At most this many of either.
         max_bad_fraction: Largest fraction of them that may be unreadable.
         seed: Draws them.
+        pixels: How the run reads its images, and so all of these.
     """
 
     data_dir: str
@@ -71,6 +73,7 @@ class SplitOptions:
     max_images: int
     max_bad_fraction: float
     seed: int
+    pixels: PixelOptions = USUAL
 
 
 def open_labelled_images(options: SplitOptions, run: RunDirectory, run_images: str) -> Split:
@@ -89,14 +92,14 @@ def open_labelled_images(options: SplitOptions, run: RunDirectory, run_images: s
     """
     remarks: list[str] = []
     if options.data_dir:
-        train = open_source(options.data_dir)
+        train = open_source(options.data_dir, options=options.pixels)
     elif not run_images:
         raise InputError(
             f"The run has no images of its own, since its weights were imported. Received: "
             f"--run_dir={run.path}. Give labelled images with --data_dir."
         )
     else:
-        train = _images_of_run(run, run_images, remarks)
+        train = _images_of_run(run, run_images, options.pixels, remarks)
     data_dir = options.data_dir or run_images
     _check_labels(train, data_dir)
     train = _in_classes(train, _labels(train)[1])
@@ -117,9 +120,11 @@ def open_labelled_images(options: SplitOptions, run: RunDirectory, run_images: s
     return Split(train, test, description, tuple(remarks))
 
 
-def _images_of_run(run: RunDirectory, run_images: str, remarks: list[str]) -> ImageSource:
+def _images_of_run(
+    run: RunDirectory, run_images: str, pixels: PixelOptions, remarks: list[str]
+) -> ImageSource:
     """The images of the manifest, with its labels if it has some."""
-    source = open_source(run_images)
+    source = open_source(run_images, options=pixels)
     manifest = read_manifest(run.manifest)
     positions, gone = positions_of(manifest.names, source)
     if not len(positions):
@@ -159,7 +164,7 @@ def _listed_unreadable(run: RunDirectory) -> list[str]:
 
 def _open_test(options: SplitOptions, train: ImageSource, remarks: list[str]) -> ImageSource:
     """The test images of the classes of the training images."""
-    test = open_source(options.test_dir)
+    test = open_source(options.test_dir, options=options.pixels)
     _check_labels(test, options.test_dir)
     classes = _labels(train)[1]
     test, others = _without_others(_in_classes(test, _labels(test)[1]), classes)

@@ -9,6 +9,7 @@ Exit codes: 0 on success, 2 on flags, images or a run that the program cannot wo
 """
 
 from dc_keras.config import AssignConfig as Settings
+from dc_keras.config.images import value_range
 from dc_keras.process import prepare_process
 
 
@@ -17,12 +18,18 @@ def main(settings: Settings) -> None:
     prepare_process()
     from dc_keras.serving.cluster_ids import write_clusters
 
+    given = {
+        "value_range": value_range(settings.value_range),
+        "max_pixels": settings.max_pixels,
+    }
+    changes = {name: value for name, value in given.items() if value}
     assigned, left_out = write_clusters(
         settings.run_dir,
         settings.data_dir,
         settings.out,
         max_bad_fraction=settings.max_bad_fraction,
         batch_size=settings.batch_size,
+        changes=changes,
     )
     skipped = f", left out {left_out} unreadable" if left_out else ""
     print(f"Assigned {assigned:,} images{skipped}: {settings.out}")

@@ -5,8 +5,9 @@
     dc-keras pack --verify PACKED
     python train.py --data_dir=PACKED --run_dir=RUN
 
-Images keep their bytes, names, order and labels. With --short_side, larger ones become JPEGs of
-that size, which lose a little and decode faster; those that are no larger stay as they are. Needs
+Images keep their bytes, names, order and labels; but those of 16 bits become PNGs of 8, by
+--value_range or the range that is found. With --short_side, larger ones become JPEGs of that size,
+which lose a little and decode faster; those that are no larger stay as they are. Needs
 array_record: pip install -r requirements-data.txt
 
 Exit codes: 0 on success, 2 on arguments or files that the program cannot work with.
@@ -15,6 +16,7 @@ Exit codes: 0 on success, 2 on arguments or files that the program cannot work w
 import sys
 
 from dc_keras.config import PackConfig as Settings
+from dc_keras.config.images import value_range
 from dc_keras.errors import InputError
 from dc_keras.process import load_libraries_quietly
 
@@ -22,10 +24,12 @@ from dc_keras.process import load_libraries_quietly
 def main(settings: Settings) -> None:
     """Packs or verifies, and says what came of it."""
     load_libraries_quietly()
+    from dc_keras.data.pixels.options import PixelOptions
     from dc_keras.data.sources.array_records import PACKED, ArrayRecordSource, verify_packed
     from dc_keras.data.sources.inspection import leave_out_unreadable
     from dc_keras.data.sources.open import open_source
     from dc_keras.data.sources.packing import pack
+    from dc_keras.data.sources.value_range import with_value_range
 
     if settings.verify:
         source = open_source(settings.source)
@@ -43,10 +47,16 @@ def main(settings: Settings) -> None:
         print(f"All {len(source):,} images of {settings.source} are as they were packed.")
         return
     progress = sys.stderr.isatty()
-    source = open_source(settings.source)
+    options = PixelOptions(value_range(settings.value_range), settings.max_pixels)
+    source = open_source(settings.source, options=options)
     for line in source.findings.lines():
         print(line)
-    source, unreadable = leave_out_unreadable(source, settings.max_bad_fraction, progress=progress)
+    source, seen = leave_out_unreadable(source, settings.max_bad_fraction, progress=progress)
+    source, told = with_value_range(
+        source, seen.of_readable().is_deep, ", and are packed with 8 bits, see --value_range"
+    )
+    if told:
+        print(told)
     shards = pack(
         source,
         settings.out,
@@ -55,6 +65,6 @@ def main(settings: Settings) -> None:
         progress=progress,
     )
     print(
-        f"Packed {len(source):,} images ({len(unreadable):,} unreadable ones left out) into "
+        f"Packed {len(source):,} images ({len(seen.unreadable):,} unreadable ones left out) into "
         f"{len(shards):,} shards of {sum(shard.bytes for shard in shards):,} bytes: {settings.out}"
     )

@@ -105,6 +105,15 @@ class RunDirectory:
             ) from error
         return dataclasses.replace(config, run_dir=str(self.path))
 
+    def completed(self, config: TrainingConfig) -> TrainingConfig:
+        """The settings with what the run, if there is one, has found out for itself.
+
+        That is the range of values of its images, where none is given.
+        """
+        if config.value_range or not self.exists():
+            return config
+        return dataclasses.replace(config, value_range=self.config().value_range)
+
     def check(self, config: TrainingConfig) -> None:
         """Checks that a run with these settings may write here. Changes nothing.
 
@@ -132,7 +141,7 @@ class RunDirectory:
                     f"would replace. Received: --run_dir={self.path} with --resume={checkpoint}. "
                     "Use another --run_dir, or a checkpoint of this run."
                 )
-        settings = self.config()
+        settings, config = self.config(), self.completed(config)
         if not settings.data_dir:
             raise InputError(
                 "The run directory holds imported weights alone, from which no training can go on. "

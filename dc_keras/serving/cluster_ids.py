@@ -4,18 +4,23 @@ The clusters are those of RUN/model, made with the network as it was at the end 
 """
 
 import csv
+import dataclasses
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
+from dc_keras.assembly import pixel_options
 from dc_keras.clustering.kmeans import nearest_centroids
 from dc_keras.data.batches.ordered import ordered_batches
 from dc_keras.data.sources.image_source import ImageSource
 from dc_keras.data.sources.inspection import leave_out_unreadable
 from dc_keras.data.sources.open import open_source
+from dc_keras.data.sources.value_range import SEE_FLAG, with_value_range
 from dc_keras.errors import InputError
 from dc_keras.files import check_output_file, spreadsheet_text, write_atomically
 from dc_keras.models.feature_extractor import FEATURES, FeatureExtractor, feature_model
@@ -51,7 +56,13 @@ def assign(
 
 
 def write_clusters(
-    run_dir: str, data_dir: str, out: str, *, max_bad_fraction: float, batch_size: int
+    run_dir: str,
+    data_dir: str,
+    out: str,
+    *,
+    max_bad_fraction: float,
+    batch_size: int,
+    changes: Mapping[str, Any] = MappingProxyType({}),
 ) -> tuple[int, int]:
     """Assigns the images of a folder and writes a CSV file: path, cluster, distance.
 
@@ -61,6 +72,7 @@ def write_clusters(
         out: The file to write.
         max_bad_fraction: Stop when more than this fraction of the files cannot be read.
         batch_size: Images in a step of feature extraction.
+        changes: Of the `PixelOptions` that the run has read its images with.
 
     Returns:
         Number of images assigned, and of unreadable ones left out.
@@ -76,12 +88,15 @@ def write_clusters(
         )
     check_output_file(out)
     run = RunDirectory(run_dir)
-    run.config()  # Whether there is a run at all.
+    options = dataclasses.replace(pixel_options(run.config()), **changes)
     progress = sys.stderr.isatty()
-    source = open_source(data_dir)
+    source = open_source(data_dir, options=options)
     for line in source.findings.lines():
         print(line)
-    source, unreadable = leave_out_unreadable(source, max_bad_fraction, progress=progress)
+    source, seen = leave_out_unreadable(source, max_bad_fraction, progress=progress)
+    source, told = with_value_range(source, seen.of_readable().is_deep, SEE_FLAG)
+    if told:
+        print(told)
     model = load_model(run)
     with write_atomically(out) as file:
         writer = csv.writer(file)
@@ -90,4 +105,4 @@ def write_clusters(
         for clusters, distances in assign(model, source, batch_size, progress=progress):
             for cluster, distance in zip(clusters.tolist(), distances.tolist(), strict=True):
                 writer.writerow([spreadsheet_text(next(names)), cluster, f"{distance:.4f}"])
-    return len(source), len(unreadable)
+    return len(source), len(seen.unreadable)

@@ -18,10 +18,11 @@ import pathlib
 import keras
 import tensorflow as tf
 
-from dc_keras.assembly import build_untrained
+from dc_keras.assembly import build_untrained, pixel_options
 from dc_keras.data.pixels.center_crop import center_crop_batch, preprocess_for_clustering
 from dc_keras.data.pixels.decoding import check_jpeg, has_known_start, is_upright_jpeg
-from dc_keras.data.pixels.limits import MAX_PIXELS, MAX_SIDE, NO_IMAGE
+from dc_keras.data.pixels.limits import MAX_SIDE, NO_IMAGE
+from dc_keras.data.pixels.options import USUAL, PixelOptions
 from dc_keras.errors import InputError
 from dc_keras.files import (
     check_output_folder,
@@ -32,10 +33,14 @@ from dc_keras.models.feature_extractor import FEATURES, feature_model
 from dc_keras.runs.run_directory import RunDirectory
 
 EMPTY = "no bytes"
-DAMAGED = (
-    "damaged, cut off, of an unusual kind, without pixels, of more than "
-    f"{MAX_PIXELS:,} pixels, or with a side of more than {MAX_SIDE:,}"
-)
+
+
+def damaged(max_pixels: int) -> str:
+    """The answer in place of an image that starts like one."""
+    return (
+        f"damaged, cut off, of an unusual kind, without pixels, of more than {max_pixels:,} "
+        f"pixels, or with a side of more than {MAX_SIDE:,}"
+    )
 
 
 def export(run_dir: str, out: str) -> pathlib.Path:
@@ -63,18 +68,23 @@ def export(run_dir: str, out: str) -> pathlib.Path:
     network = build_untrained(settings)
     run.load_weights(network)
     version = next_version(pathlib.Path(out))
-    archive = feature_archive(feature_model(network, FEATURES), settings.image_size)
+    archive = feature_archive(
+        feature_model(network, FEATURES), settings.image_size, pixel_options(settings)
+    )
     with write_directory_atomically(version) as folder, tensorflow_errors_as_os_errors():
         archive.write_out(str(folder), verbose=False)
     return version
 
 
-def feature_archive(model: keras.Model, image_size: int) -> keras.export.ExportArchive:
+def feature_archive(
+    model: keras.Model, image_size: int, options: PixelOptions = USUAL
+) -> keras.export.ExportArchive:
     """Bundles a model of features with the preprocessing in front of it.
 
     Args:
         model: From uint8 images `(n, s, s, 3)` to features `(n, d)`.
         image_size: Its input's side s in pixels.
+        options: How images become pixels of that input.
 
     Returns:
         An archive with the signatures of this module's text.
@@ -90,7 +100,7 @@ def feature_archive(model: keras.Model, image_size: int) -> keras.export.ExportA
         # One image at a time, since their sizes differ; on the CPU, where decoding runs.
         with tf.device("/cpu:0"):
             images, status = tf.map_fn(
-                lambda encoded: read_if_possible(encoded, image_size),
+                lambda encoded: read_if_possible(encoded, image_size, options),
                 image_bytes,
                 fn_output_signature=(
                     tf.TensorSpec([image_size, image_size, 3], tf.uint8),
@@ -101,7 +111,7 @@ def feature_archive(model: keras.Model, image_size: int) -> keras.export.ExportA
         return {"features": features(images)["features"] * was_read, "status": status}
 
     def from_pixels(images):
-        return features(center_crop_batch(images, image_size))
+        return features(center_crop_batch(images, image_size, options.fit))
 
     archive = keras.export.ExportArchive()
     archive.track(model)
@@ -116,7 +126,9 @@ def feature_archive(model: keras.Model, image_size: int) -> keras.export.ExportA
     return archive
 
 
-def read_if_possible(encoded: tf.Tensor, image_size: int) -> tf.Tensor:
+def read_if_possible(
+    encoded: tf.Tensor, image_size: int, options: PixelOptions = USUAL
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Prepares an image, or says why that cannot be done.
 
     Graphs know no exceptions; but a `tf.data.Dataset` can leave out an element that fails. So the
@@ -126,6 +138,7 @@ def read_if_possible(encoded: tf.Tensor, image_size: int) -> tf.Tensor:
     Args:
         encoded: Scalar string tensor.
         image_size: Side s of the crop in pixels.
+        options: How the image is decoded and fitted.
 
     Returns:
         uint8 `(s, s, 3)`, black for an image that cannot be read; and a scalar string: empty, or
@@ -134,16 +147,20 @@ def read_if_possible(encoded: tf.Tensor, image_size: int) -> tf.Tensor:
 
     def prepare(encoded):
         # All others are decoded whole.
-        checked = tf.cond(is_upright_jpeg(encoded), lambda: check_jpeg(encoded), lambda: 0)
+        checked = tf.cond(
+            is_upright_jpeg(encoded),
+            lambda: check_jpeg(encoded, options.max_pixels),
+            lambda: tf.zeros(2, tf.int32),
+        )
         with tf.control_dependencies([checked]):
-            return preprocess_for_clustering(encoded, image_size), ""
+            return preprocess_for_clustering(encoded, image_size, options), ""
 
     image = tf.data.Dataset.from_tensors(encoded).map(prepare)
     blank = tf.zeros([image_size, image_size, 3], tf.uint8)
     reason = tf.where(
         tf.strings.length(encoded) == 0,
         EMPTY,
-        tf.where(has_known_start(encoded), DAMAGED, NO_IMAGE),
+        tf.where(has_known_start(encoded), damaged(options.max_pixels), NO_IMAGE),
     )
     instead = tf.data.Dataset.from_tensors((blank, reason))
     either = image.ignore_errors(log_warning=False).concatenate(instead).take(1)

@@ -5,6 +5,10 @@ import functools
 import sys
 from collections.abc import Mapping
 
+import numpy as np
+
+from dc_keras.data.pixels.center_crop import shown_part
+from dc_keras.data.pixels.options import USUAL, PixelOptions
 from dc_keras.data.sources.decoded import hold_decoded
 from dc_keras.data.sources.image_source import ImageSource
 from dc_keras.data.sources.inspection import leave_out_unreadable, write_unreadable
@@ -12,11 +16,13 @@ from dc_keras.data.sources.labels import describe_labels
 from dc_keras.data.sources.manifest import positions_of, read_manifest, write_manifest
 from dc_keras.data.sources.open import open_source
 from dc_keras.data.sources.stand_ins import SourceWithStandIns
+from dc_keras.data.sources.value_range import SEE_FLAG, with_value_range
 from dc_keras.errors import InputError
 from dc_keras.runs.run_directory import RunDirectory
 
 # In the folder of the run: path and kind of what lies among the images and is not used.
 PASSED_OVER = "passed_over.csv"
+_MOST = 0.5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +36,8 @@ class ImageOptions:
         num_clusters: Of which there may not be more than images.
         seed: The run's seed.
         labels: Where their labels are, for figures alone; see `open_source`.
+        pixels: How all that reads the images makes pixels of them.
+        image_size: Side in pixels of the squares that the network sees.
     """
 
     data_dir: str
@@ -38,13 +46,16 @@ class ImageOptions:
     num_clusters: int
     seed: int
     labels: str = ""
+    pixels: PixelOptions = USUAL
+    image_size: int = 224
 
 
 def open_images(options: ImageOptions, run: RunDirectory) -> SourceWithStandIns:
     """Opens the images of a run and records them in its folder.
 
-    A new run looks at every file and leaves out what cannot be read. A run that goes on takes the
-    images of its manifest, and others of them in place of those that are gone.
+    A new run looks at every file and leaves out what cannot be read; where images of 16 bits have
+    no range, it finds one, which is among the source's options. A run that goes on takes the images
+    of its manifest, and others of them in place of those that are gone.
 
     Raises:
         InputError: If there are no images, too many bad ones, or fewer than clusters, or if too
@@ -59,7 +70,7 @@ def open_images(options: ImageOptions, run: RunDirectory) -> SourceWithStandIns:
             file=sys.stderr,
         )
 
-    source = open_source(options.data_dir, options.labels)
+    source = open_source(options.data_dir, options.labels, options.pixels)
     if run.exists():
         names = read_manifest(run.manifest).names
         positions, _ = positions_of(names, source)
@@ -75,22 +86,44 @@ def open_images(options: ImageOptions, run: RunDirectory) -> SourceWithStandIns:
 
 def _open_new(source: ImageSource, options: ImageOptions, run: RunDirectory) -> ImageSource:
     """Leaves out what cannot be read or is no image, and writes the manifest and lists of these."""
-    told = source.findings.lines(listed_in=run.path / PASSED_OVER)
-    for line in [*told, *describe_labels(source, options.labels)]:
+    found = source.findings.lines(listed_in=run.path / PASSED_OVER)
+    for line in [*found, *describe_labels(source, options.labels)]:
         print(line)
     check_number_of_clusters(options.num_clusters, len(source))
-    readable, unreadable = leave_out_unreadable(
+    readable, seen = leave_out_unreadable(
         source, options.max_bad_fraction, progress=sys.stderr.isatty()
     )
     check_number_of_clusters(options.num_clusters, len(readable))
     run.path.mkdir(parents=True, exist_ok=True)
     if source.findings.passed_over:
         source.findings.write(run.path / PASSED_OVER)
-    if unreadable:
-        write_unreadable({source.names[i]: why for i, why in unreadable.items()}, run.unreadable)
+    if unreadable := {source.names[i]: why for i, why in seen.unreadable.items()}:
+        write_unreadable(unreadable, run.unreadable)
         print(f"Left out {len(unreadable)} unreadable images, listed in {run.unreadable}")
     write_manifest(readable, run.manifest)
+    seen = seen.of_readable()
+    readable, told = with_value_range(readable, seen.is_deep, SEE_FLAG)
+    for line in [told, *describe_crops(seen.sizes, options)]:
+        if line:
+            print(line)
     return readable
+
+
+def describe_crops(sizes: np.ndarray, options: ImageOptions) -> list[str]:
+    """What is said, in a line or none, if the centre crop leaves most of most images out.
+
+    Args:
+        sizes: Heights and widths of the images in pixels, integers (n, 2).
+        options: How they are fitted.
+    """
+    shown = shown_part(sizes, options.image_size)
+    few = int((shown < _MOST).sum())
+    if options.pixels.fit != "crop" or few <= _MOST * len(shown):
+        return []
+    return [
+        f"The centre crop shows less than half of {few:,} of {len(shown):,} images, of the middle "
+        f"one {np.median(shown):.0%}. To show images whole: --fit=squash or --fit=pad"
+    ]
 
 
 def _decoded(source: ImageSource, options: ImageOptions, run: RunDirectory) -> ImageSource:

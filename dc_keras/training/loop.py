@@ -59,6 +59,7 @@ def train(config: TrainingConfig) -> RunDirectory:
     config = config.with_absolute_paths()
     run = RunDirectory(config.run_dir)
     run.check(config)
+    config = run.completed(config)
     interruption = Interruption()
     with interruption.listening(), run.locked():
         return _train(config, run, interruption)
@@ -69,6 +70,7 @@ def _train(config: TrainingConfig, run: RunDirectory, interruption: Interruption
     # Machine, images, network
     strategy = assembly.prepare_devices(config)
     source = open_images(image_options(config), run)
+    config = assembly.with_pixel_options(config, source.options)
     config.save(run.flags)
     schedule = Schedule.of(config, len(source))
     with strategy.scope():
@@ -143,6 +145,8 @@ def image_options(config: TrainingConfig) -> ImageOptions:
         num_clusters=config.num_clusters,
         seed=config.seed,
         labels=config.labels,
+        pixels=assembly.pixel_options(config),
+        image_size=config.image_size,
     )
 
 

@@ -8,6 +8,7 @@ import pathlib
 import pytest
 
 from dc_keras.config.training import MODES, TrainingConfig
+from dc_keras.data.pixels.options import PixelOptions
 from dc_keras.errors import InputError
 from old_runs import REMOVED_FLAGS
 
@@ -29,6 +30,11 @@ def test_defaults_are_the_papers():
     [
         (["--image_size=100"], "--image_size. Received: 100. Expected a multiple of 32, .* 96"),
         (["--labels=folder"], "--labels. Received: folder. Expected folders, none, or a .csv"),
+        (["--value_range=370,290"], "--value_range. Received: 370,290. Expected LOW,HIGH"),
+        (["--value_range=0,65536"], "--value_range"),
+        (["--value_range=12"], "--value_range"),
+        (["--fit=stretch"], "fit"),
+        (["--max_pixels=0"], "--max_pixels. Received: 0. Expected at least 1"),
         (["--image_size=0"], "multiple of 32, such as 32"),
         (["--image_size=5"], "multiple of 32, such as 32"),
         (["--arch=alexnet", "--image_size=62"], "at least 63 for --arch=alexnet"),
@@ -140,6 +146,11 @@ def test_origins_of_settings(tmp_path):
 def test_a_schedule_ties_a_run_to_its_number_of_epochs():
     config = TrainingConfig.from_arguments([*VALID, "--learning_rate_schedule=cosine"])
     assert config.differences(dataclasses.replace(config, epochs=7)) == {"epochs": (500, 7)}
+
+
+def test_the_usual_limit_of_pixels_is_that_of_the_decoder():
+    config = TrainingConfig.from_arguments(VALID)
+    assert (config.max_pixels, config.fit) == (PixelOptions().max_pixels, PixelOptions().fit)
 
 
 def test_required_flags():

@@ -17,20 +17,17 @@ from PIL import Image
 
 from dc_keras.data.pixels.augmentation import Augmentation, augment
 from dc_keras.data.pixels.center_crop import preprocess_for_clustering
-from dc_keras.data.pixels.decoding import PNG, decode
-from dc_keras.data.pixels.limits import TOO_LARGE
+from dc_keras.data.pixels.decoding import decode
+from dc_keras.data.pixels.limits import MAX_PIXELS, TOO_LARGE
+from dc_keras.data.pixels.png import PNG
 from dc_keras.data.sources import arrays, inspection
 from dc_keras.data.sources.manifest import positions_of, read_manifest, write_manifest
 from dc_keras.data.sources.open import open_source
 from dc_keras.errors import InputError
 from dc_keras.memory import FreeMemory
-from dc_keras.serving.saved_model import DAMAGED, read_if_possible
-from encoded_images import RGB, encode, exif_turned
+from dc_keras.serving.saved_model import damaged, read_if_possible
+from encoded_images import RGB, chunk, encode, exif_turned
 from repository import REPOSITORY
-
-
-def chunk(kind, data):
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
 def png(width, height):
@@ -104,13 +101,13 @@ def test_a_bomb_is_refused_before_decoding(bomb):
         lambda data: augment(data, tf.constant([1, 2]), Augmentation(image_size=32)),
     ]
     for function in read:
-        with pytest.raises(tf.errors.InvalidArgumentError, match="declares more than 178,956,970"):
+        with pytest.raises(tf.errors.InvalidArgumentError, match="more pixels than --max_pixels"):
             function(tf.constant(bomb))
 
 
 def test_a_served_bomb_is_answered(bomb):
     image, status = read_if_possible(tf.constant(bomb), 32)
-    assert status.numpy().decode() == DAMAGED and not image.numpy().any()
+    assert status.numpy().decode() == damaged(MAX_PIXELS) and not image.numpy().any()
 
 
 def test_a_bomb_among_the_images_is_found_and_told(tmp_path, bomb):

@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 from data_sets import load_eagerly, write_folder, write_photograph
 from dc_keras.config import PackConfig
@@ -50,6 +51,19 @@ def test_the_program_packs_what_pillow_reads_as_png_and_tells_what_it_passes_ove
     assert "Read through Pillow: 1 TIFF. " in done.stdout
     first, second = load_eagerly(open_source(str(tmp_path / "packed")))
     np.testing.assert_array_equal(tf.io.decode_png(first), RGB)
+    assert second.numpy() == FILES["png"]
+
+
+def test_the_program_packs_sixteen_bits_as_eight_and_says_so(tmp_path):
+    values = np.array([[290, 330, 370]] * 3, np.uint16)
+    files = {"1.png": encode(Image.fromarray(values), "PNG"), "2.png": FILES["png"]}
+    folder = write_folder(str(tmp_path / "files"), files)
+    done = run(folder, tmp_path / "packed")
+    assert done.returncode == 0, done.stderr
+    told = "16-bit images: values 290 to 370 become black to white, and are packed with 8 bits"
+    assert done.stdout.count(told) == 1
+    first, second = load_eagerly(open_source(str(tmp_path / "packed")))
+    assert tf.io.decode_png(first)[0, :, 0].numpy().tolist() == [0, 128, 255]
     assert second.numpy() == FILES["png"]
 
 

@@ -5,17 +5,27 @@ import dataclasses
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 from dc_keras.assembly import build_untrained
 from dc_keras.data.pixels.center_crop import preprocess_for_clustering
-from dc_keras.data.pixels.limits import NO_IMAGE
+from dc_keras.data.pixels.limits import MAX_PIXELS, NO_IMAGE
+from dc_keras.data.pixels.options import PixelOptions
 from dc_keras.errors import InputError
 from dc_keras.models.coupled_sgd import CoupledSGD
 from dc_keras.models.feature_extractor import FEATURES, feature_model
 from dc_keras.models.options import NetworkOptions
 from dc_keras.models.vgg import build_vgg16
 from dc_keras.runs.run_directory import RunDirectory
-from dc_keras.serving.saved_model import DAMAGED, EMPTY, export, feature_archive, next_version
+from dc_keras.serving.saved_model import (
+    EMPTY,
+    damaged,
+    export,
+    feature_archive,
+    next_version,
+    read_if_possible,
+)
+from encoded_images import encode
 from fresh_process import parts_loaded_with
 from tiny import tiny
 
@@ -46,6 +56,19 @@ def answer(serve, encoded):
     return found["features"].numpy(), [text.decode() for text in found["status"].numpy()]
 
 
+def test_images_are_served_with_what_the_run_read_them_with():
+    values = np.full((8, 64), 290, np.uint16)
+    values[:, :8] = 370
+    encoded = tf.constant(encode(Image.fromarray(values), "PNG"))
+    options = PixelOptions((290, 370), fit="squash")
+    image, status = read_if_possible(encoded, 8, options)
+    assert status.numpy() == b""
+    # White of 370 and black of 290; antialiasing mixes them where they meet.
+    assert image.numpy()[0, :, 0].tolist() == [219, 32] + [0] * 6
+    refused, status = read_if_possible(encoded, 8, PixelOptions(max_pixels=8 * 64 - 1))
+    assert status.numpy().decode() == damaged(511) and not refused.numpy().any()
+
+
 def test_good_images_have_an_empty_status(serve, features, images):
     served, status = answer(serve, images)
     assert status == [""] * 4
@@ -59,7 +82,7 @@ def test_a_bad_image_does_no_harm_to_its_batch(serve, images):
     bad = [b"", b"no image", images[0][:200], b"\xff\xd8\xff\xe0 not a JPEG"]
     mixed = [image for pair in zip(images, bad, strict=True) for image in pair]
     served, status = answer(serve, mixed)
-    assert status == ["", EMPTY, "", NO_IMAGE, "", DAMAGED, "", DAMAGED]
+    assert status == ["", EMPTY, "", NO_IMAGE, "", damaged(MAX_PIXELS), "", damaged(MAX_PIXELS)]
     assert not served[1::2].any()
     # The same batch with other good images in the bad ones' places: not a bit differs.
     others = [image for pair in zip(images, images[::-1], strict=True) for image in pair]

@@ -7,14 +7,20 @@ import time
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import textures
+from data_sets import write_folder
+from dc_keras.assembly import with_pixel_options
 from dc_keras.config import EvaluationConfig
+from dc_keras.data.pixels.limits import TOO_LARGE
+from dc_keras.data.pixels.options import PixelOptions
 from dc_keras.errors import InputError
 from dc_keras.evaluation.evaluate import evaluate
 from dc_keras.runs.run_directory import RunDirectory
 from dc_keras.training.images import ImageOptions, check_number_of_clusters, open_images
 from dc_keras.training.loop import image_options, train
+from encoded_images import encode
 from tiny import tiny
 
 
@@ -68,6 +74,55 @@ def test_a_new_run_counts_and_lists_what_is_passed_over(run, folder, capsys):
     assert f"Passed over: 2 text or other files (listed in {listed})" in told
     with open(listed, newline="") as file:
         assert [row["path"] for row in csv.DictReader(file)] == ["notes.txt", "unknown"]
+
+
+def ten_bits(folder, count=16):
+    """Pictures of a camera of 10 bits."""
+    images = np.random.default_rng(0).integers(290, 371, (count, 40, 40), np.uint16)
+    files = {f"{i:02}.png": encode(Image.fromarray(image), "PNG") for i, image in enumerate(images)}
+    return write_folder(str(folder), files)
+
+
+def test_a_new_run_finds_the_range_of_sixteen_bits_and_one_that_goes_on_keeps_it(
+    run, tmp_path, capsys
+):
+    folder = ten_bits(tmp_path / "camera")
+    config = tiny(folder, run.path)
+    source = open_images(image_options(config), run)
+    told = "16-bit images: values 290 to 370 become black to white, see --value_range\n"
+    assert capsys.readouterr().out.count(told) == 1
+    with_pixel_options(config, source.options).save(run.flags)
+    # Others would have another range.
+    (tmp_path / "camera" / "00.png").write_bytes(
+        encode(Image.fromarray(np.full((40, 40), 1000, np.uint16)), "PNG")
+    )
+    run.check(config)
+    again = run.completed(config)
+    assert again.value_range == "290,370"
+    assert open_images(image_options(again), run).options == PixelOptions((290, 370))
+    assert "16-bit" not in capsys.readouterr().out
+    with pytest.raises(InputError, match="--value_range: '290,370' in the run, '0,1023' now"):
+        run.check(dataclasses.replace(config, value_range="0,1023"))
+
+
+@pytest.mark.parametrize(
+    ("width", "fit", "is_told"), [(80, "crop", True), (80, "pad", False), (40, "crop", False)]
+)
+def test_a_new_run_tells_if_most_of_its_images_is_cut_off(
+    run, tmp_path, capsys, width, fit, is_told
+):
+    np.savez(tmp_path / "i.npz", images=np.zeros((9, 40, width, 3), np.uint8))
+    config = tiny(tmp_path / "i.npz", run.path, f"--fit={fit}")
+    open_images(image_options(config), run)
+    line = "The centre crop shows less than half of 9 of 9 images, of the middle one 37%. "
+    assert (line in capsys.readouterr().out) == is_told
+
+
+def test_images_above_the_limit_of_pixels_are_left_out(run, folder):
+    some(folder).write_bytes(encode(Image.fromarray(np.zeros((40, 41, 3), np.uint8)), "PNG"))
+    config = tiny(folder, run.path, "--max_pixels=1600", "--max_bad_fraction=0.2", "--cache=off")
+    assert len(open_images(image_options(config), run)) == 15
+    assert TOO_LARGE in run.unreadable.read_text()
 
 
 def test_a_new_run_tells_its_classes(run, folder, capsys):

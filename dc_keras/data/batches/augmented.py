@@ -40,9 +40,10 @@ def augmented_batches(
     def read_and_augment(position, pair):
         index, *targets = pair
         image = source.load(index)
+        seed_of_epoch = tf.convert_to_tensor(seed)
         first = views * tf.cast(position, tf.int32)
         crops = [
-            augment(image, tf.stack([tf.convert_to_tensor(seed), first + view]), augmentation)
+            augment(image, tf.stack([seed_of_epoch, first + view]), augmentation, source.options)
             for view in range(views)
         ]
         return tf.stack(crops), *(tf.repeat(target, views) for target in targets)

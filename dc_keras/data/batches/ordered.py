@@ -28,9 +28,13 @@ def ordered_batches(
     >>> [batch.shape for batch in batches.as_numpy_iterator()]
     [(3, 32, 32, 3), (2, 32, 32, 3)]
     """
+
+    def read_and_crop(index):
+        return preprocess_for_clustering(source.load(index), image_size, source.options)
+
     return unchanged(
         tf.data.Dataset.from_tensor_slices(np.asarray(indices, np.int64))
-        .apply(in_threads(lambda index: preprocess_for_clustering(source.load(index), image_size)))
+        .apply(in_threads(read_and_crop))
         .batch(batch_size)
         .prefetch(2)
     )

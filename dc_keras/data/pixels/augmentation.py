@@ -2,6 +2,10 @@
 
 Crops are drawn by the law of torchvision and reproducible from a seed. Of a JPEG only the crop is
 decoded. Colours are changed a batch at a time; see `color`.
+
+Where images are squashed or padded rather than cropped, a crop has the shape of its image, within
+the same limits: it is drawn as in a square, which is then stretched to the image. So no crop of a
+padded image is blank, and grey lies where it lies in clustering.
 """
 
 import dataclasses
@@ -9,14 +13,8 @@ import math
 
 import tensorflow as tf
 
-from dc_keras.data.pixels.decoding import (
-    decode_jpeg_window,
-    decode_other,
-    is_upright_jpeg,
-    jpeg_reduction,
-    jpeg_size,
-)
-from dc_keras.data.pixels.resizing import resize, resize_all
+from dc_keras.data.pixels.options import USUAL, PixelOptions
+from dc_keras.data.pixels.squares import square_of_window
 
 CROP_TRIES = 10
 RATIOS = (3 / 4, 4 / 3)
@@ -43,13 +41,19 @@ class Augmentation:
     views: int = 1
 
 
-def augment(encoded: tf.Tensor, seed: tf.Tensor, augmentation: Augmentation) -> tf.Tensor:
+def augment(
+    encoded: tf.Tensor,
+    seed: tf.Tensor,
+    augmentation: Augmentation,
+    options: PixelOptions = USUAL,
+) -> tf.Tensor:
     """Random resized crop and horizontal flip of a training image, as torchvision's.
 
     Args:
         encoded: What `decode` takes.
         seed: int32 or int64 (2,). The same seed gives the same crop.
         augmentation: Size of the crop, and how it is drawn.
+        options: How the image is decoded and fitted into squares.
 
     Returns:
         uint8 (s, s, 3).
@@ -58,36 +62,13 @@ def augment(encoded: tf.Tensor, seed: tf.Tensor, augmentation: Augmentation) -> 
     >>> augment(image, tf.constant([31, 0]), Augmentation(image_size=32)).shape
     TensorShape([32, 32, 3])
     """
-    image_size, min_area = augmentation.image_size, augmentation.min_area
     uniforms = tf.random.stateless_uniform([2 * CROP_TRIES + 3], seed)
+    draw = _crop_window if options.fit == "crop" else _stretched_window
 
-    def crop_of_pixels(image):
-        shape = tf.shape(image)
-        y, x, height, width = _crop_window(shape[0], shape[1], uniforms, min_area)
-        return resize_all(image[y : y + height, x : x + width], image_size)
+    def choose_window(height, width):
+        return draw(height, width, uniforms, augmentation.min_area)
 
-    def crop_of_jpeg():
-        shape = jpeg_size(encoded)
-        window = tf.stack(_crop_window(shape[0], shape[1], uniforms, min_area))
-        begin, side = window[:2], window[2:]
-        reduction = jpeg_reduction(tf.cast(side, tf.float32) / image_size)
-        # What is decoded may begin and end with pixels that lie in the crop in part.
-        first, end = begin // reduction, -(-(begin + side) // reduction)
-        part = decode_jpeg_window(encoded, tf.concat([first, end - first], 0), reduction)
-        scale = tf.cast(image_size * reduction, tf.float32) / tf.cast(side, tf.float32)
-        shift = tf.cast(first, tf.float32) - tf.cast(begin, tf.float32) / tf.cast(
-            reduction, tf.float32
-        )
-        return resize(part[tf.newaxis], image_size, scale, shift * scale)[0]
-
-    if encoded.dtype == tf.uint8:
-        image = crop_of_pixels(encoded)
-    else:
-        image = tf.cond(
-            is_upright_jpeg(encoded),
-            crop_of_jpeg,
-            lambda: crop_of_pixels(decode_other(encoded)),
-        )
+    image = square_of_window(encoded, choose_window, augmentation.image_size, options)
     if augmentation.hflip:
         # A slice with step -1 and tf.where would take longer than decoding.
         image = tf.cond(uniforms[-1] < 0.5, lambda: tf.reverse(image, [1]), lambda: image)
@@ -138,3 +119,17 @@ def _crop_window(height, width, uniforms, min_area):
         first == CROP_TRIES, free // 2, tf.minimum(tf.floor(random * (free + 1)), free)
     )
     return tuple(tf.unstack(tf.cast(tf.concat([begin, side], 0), tf.int32)))
+
+
+def _stretched_window(height, width, uniforms, min_area):
+    """A window of a square that is stretched to the image; of a square image the usual one."""
+    size = tf.stack([height, width])
+    longer = tf.reduce_max(size)
+    window = tf.stack(_crop_window(longer, longer, uniforms, min_area))
+    sides = tf.cast(tf.concat([size, size], 0), tf.int64)
+    # Products of two sides can exceed 32 bits.
+    begin_and_side = tf.cast(window, tf.int64) * sides // tf.cast(longer, tf.int64)
+    begin, side = tf.split(tf.cast(begin_and_side, tf.int32), 2)
+    side = tf.maximum(side, 1)
+    begin = tf.minimum(begin, size - side)
+    return tuple(tf.unstack(tf.concat([begin, side], 0)))

@@ -6,6 +6,7 @@ TensorFlow's own operation takes palette indices for grey levels and refuses pad
 import tensorflow as tf
 
 from dc_keras.data.pixels.alpha import on_white
+from dc_keras.data.pixels.calls import ENCODED, NUMBER, call_of_its_own
 from dc_keras.data.pixels.file_bytes import bytes_at, substring
 from dc_keras.data.pixels.limits import UNUSUAL_BMP, allowed_size
 
@@ -17,11 +18,13 @@ _PLAIN, _MASKS = 0, 3
 _LARGEST = 2**31 - 1
 
 
-def decode_bmp(encoded: tf.Tensor) -> tf.Tensor:
+@call_of_its_own(ENCODED, NUMBER)
+def decode_bmp(encoded: tf.Tensor, max_pixels: tf.Tensor) -> tf.Tensor:
     """Decodes a BMP to RGB on white.
 
     Args:
         encoded: Scalar string.
+        max_pixels: How many it may have, scalar int32.
 
     Returns:
         uint8 (h, w, 3).
@@ -64,7 +67,7 @@ def decode_bmp(encoded: tf.Tensor) -> tf.Tensor:
     has_alpha = (compression == _MASKS) & (header_size >= 56) & are_bytes[3]
     with tf.control_dependencies([tf.debugging.Assert(usual, [UNUSUAL_BMP])]):
         # The least number has no opposite; as a width it is refused like all below 1.
-        sides = allowed_size(tf.stack([tf.abs(tf.maximum(height, -_LARGEST)), width]))
+        sides = allowed_size(tf.stack([tf.abs(tf.maximum(height, -_LARGEST)), width]), max_pixels)
     tall, wide = tf.unstack(sides)
     # Bits of a row: 32 times the longest side still fits.
     row_size = (wide * bits + 31) // 32 * 4

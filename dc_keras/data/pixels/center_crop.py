@@ -1,7 +1,8 @@
 """The central crop: the one way in which clustering, evaluation and serving see an image.
 
-It is the public transform Resize(256), CenterCrop(224), scaled to any size. Normalisation and Sobel
-filters are part of the network, so crops stay uint8.
+It is the public transform Resize(256), CenterCrop(224), scaled to any size; or, where a data set is
+squashed or padded, the whole image as a square. Normalisation and Sobel filters are part of the
+network, so crops stay uint8.
 
 Of a JPEG only what lies under the crop is decoded, and large ones at a half, quarter or eighth of
 their size, which costs libjpeg less: so that the crop is still reduced to half or less by the
@@ -9,6 +10,7 @@ antialiased resizing behind it, which hides the difference. Photographs of Image
 decoded at their full size always.
 """
 
+import numpy as np
 import tensorflow as tf
 
 from dc_keras.data.pixels.decoding import (
@@ -18,7 +20,9 @@ from dc_keras.data.pixels.decoding import (
     jpeg_reduction,
     jpeg_size,
 )
+from dc_keras.data.pixels.options import USUAL, PixelOptions
 from dc_keras.data.pixels.resizing import resize
+from dc_keras.data.pixels.squares import square_of_window, squares_of_images
 
 RESIZE_TO_CROP = 256 / 224
 # Beyond the pixels that are used: the colours of pixels at the border of what is decoded are
@@ -28,21 +32,26 @@ _BORDER = 2
 _LONG = 1 << 16
 
 
-def preprocess_for_clustering(encoded: tf.Tensor, image_size: int) -> tf.Tensor:
+def preprocess_for_clustering(
+    encoded: tf.Tensor, image_size: int, options: PixelOptions = USUAL
+) -> tf.Tensor:
     """The one way in which images are prepared for clustering, evaluation and serving.
 
     Args:
         encoded: What `decode` takes.
         image_size: Side s of the crop in pixels.
+        options: How the image is decoded and fitted into the square.
 
     Returns:
         uint8 (s, s, 3).
     """
+    if options.fit != "crop":
+        return square_of_window(encoded, _whole, image_size, options)
     if encoded.dtype == tf.uint8:
         return center_crop(encoded, image_size)
 
     def crop_of_jpeg():
-        size = jpeg_size(encoded)
+        size = jpeg_size(encoded, options.max_pixels)
         # An eighth, say, has the eighth part of the pixels, the last of which may be cut.
         reduction = jpeg_reduction(1 / _center_of(size, image_size, tf.float32)[0])
         window, scale, shift = _part_under_crop(size, image_size, reduction, tf.float32)
@@ -52,7 +61,7 @@ def preprocess_for_clustering(encoded: tf.Tensor, image_size: int) -> tf.Tensor:
     return tf.cond(
         is_upright_jpeg(encoded),
         crop_of_jpeg,
-        lambda: center_crop(decode_other(encoded), image_size),
+        lambda: center_crop(decode_other(encoded, options), image_size),
     )
 
 
@@ -76,16 +85,19 @@ def center_crop(image: tf.Tensor, image_size: int) -> tf.Tensor:
     return tf.squeeze(center_crop_batch(image[tf.newaxis], image_size), 0)
 
 
-def center_crop_batch(images: tf.Tensor, image_size: int) -> tf.Tensor:
-    """`center_crop` of a batch of images of one size.
+def center_crop_batch(images: tf.Tensor, image_size: int, fit: str = "crop") -> tf.Tensor:
+    """`center_crop` of a batch of images of one size, or what stands for it.
 
     Args:
         images: uint8 (n, h, w, 3).
         image_size: Side s of the crops in pixels.
+        fit: See `PixelOptions`.
 
     Returns:
         uint8 (n, s, s, 3).
     """
+    if fit != "crop":
+        return squares_of_images(images, image_size, keeps_shape=fit == "pad")
     size = tf.shape(images)[1:3]
 
     def part_in(dtype):
@@ -97,6 +109,29 @@ def center_crop_batch(images: tf.Tensor, image_size: int) -> tf.Tensor:
     )
     y, x, height, width = tf.unstack(window)
     return resize(images[:, y : y + height, x : x + width], image_size, scale, shift)
+
+
+def shown_part(sizes: np.ndarray, image_size: int) -> np.ndarray:
+    """How much of an image its centre crop shows.
+
+    Args:
+        sizes: Heights and widths in pixels, integers (n, 2).
+        image_size: Side of the crop in pixels.
+
+    Returns:
+        Fractions of the area, float64 (n,).
+
+    >>> shown_part(np.array([[64, 512], [256, 256], [20, 20]]), image_size=224).round(3)
+    array([0.125, 0.766, 1.   ])
+    """
+    shorter, longer = sizes.min(axis=1), sizes.max(axis=1)
+    # Shorter sides that are not resized to more than the crop are shown whole.
+    whole = np.where(shorter > image_size, round(image_size * RESIZE_TO_CROP), image_size)
+    return (image_size / whole) ** 2 * shorter / longer
+
+
+def _whole(height, width):
+    return tf.constant(0), tf.constant(0), height, width
 
 
 def _center_of(size, image_size, dtype):

@@ -4,16 +4,16 @@ Everything here is made of TensorFlow operations without state, and runs eagerly
 an exported model. JPEG is decoded with the accurate DCT, which gives the pixels that Pillow gives.
 """
 
-import dataclasses
-
 import tensorflow as tf
 
 from dc_keras.data.pixels.bmp import decode_bmp
-from dc_keras.data.pixels.exif import exif_orientation, turn_upright, webp_orientation
+from dc_keras.data.pixels.calls import ENCODED, NUMBER, RANGE, call_of_its_own
+from dc_keras.data.pixels.exif import exif_orientation, turn_upright
 from dc_keras.data.pixels.file_bytes import starts_with, substring
 from dc_keras.data.pixels.gif import decode_gif
 from dc_keras.data.pixels.limits import allowed_size
-from dc_keras.data.pixels.png import decode_png
+from dc_keras.data.pixels.options import ALL_OF_16_BITS, USUAL, PixelOptions
+from dc_keras.data.pixels.png import PNG, decode_png, is_deep_png
 from dc_keras.data.pixels.webp import decode_webp, is_webp
 
 # Denominators by which libjpeg can reduce an image while it decodes.
@@ -21,26 +21,10 @@ _REDUCTIONS = (1, 2, 4, 8)
 # What is left for the resizing behind it, at least: Pillow's `reducing_gap` of 2.
 _REDUCTION_LEFT = 2
 # What stands at the start of each format that is read; the content decides, not the suffix.
-JPEG, PNG, GIF, BMP = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM"
+JPEG, GIF, BMP = b"\xff\xd8\xff", b"GIF8", b"BM"
 
 
-@dataclasses.dataclass(frozen=True)
-class DecodingOptions:
-    """How values become pixels where a file leaves it open.
-
-    Attributes:
-        value_range: The values of 16-bit PNGs that become black and white; those between them
-            are scaled, those outside are clipped. None: the upper 8 bits, or of files that say
-            how many bits are significant, the upper 8 of those.
-    """
-
-    value_range: tuple[int, int] | None = None
-
-
-USUAL = DecodingOptions()
-
-
-def decode(encoded: tf.Tensor, options: DecodingOptions = USUAL) -> tf.Tensor:
+def decode(encoded: tf.Tensor, options: PixelOptions = USUAL) -> tf.Tensor:
     """Decodes an image to RGB.
 
     JPEG, PNG, BMP, GIF (first frame) and WebP (first frame). Grey is repeated, CMYK converted,
@@ -53,21 +37,21 @@ def decode(encoded: tf.Tensor, options: DecodingOptions = USUAL) -> tf.Tensor:
     Args:
         encoded: Scalar string tensor, the bytes of a file; or a uint8 tensor (h, w, 3), which is
             returned as it is.
-        options: What becomes of 16 bits.
+        options: What becomes of 16 bits, and how many pixels are allowed.
 
     Returns:
         uint8 (h, w, 3), with at least one pixel.
 
     Raises:
         tf.errors.InvalidArgumentError: If the bytes are no image, damaged, of a kind that is not
-            read, or declare no pixels, more than `MAX_PIXELS`, or a side longer than `MAX_SIDE`.
+            read, or declare no pixels, more than are allowed, or a side longer than `MAX_SIDE`.
             `inspection` finds these before training starts.
     """
     if encoded.dtype == tf.uint8:
         return encoded
     image = tf.cond(
         is_upright_jpeg(encoded),
-        lambda: _decode_jpeg(encoded),
+        lambda: _decode_jpeg(encoded, options.max_pixels),
         lambda: decode_other(encoded, options),
     )
     return tf.ensure_shape(image, (None, None, 3))
@@ -110,40 +94,42 @@ def has_known_start(encoded: tf.Tensor) -> tf.Tensor:
     return tf.reduce_any([*known, is_webp(encoded)])
 
 
-def decode_other(encoded: tf.Tensor, options: DecodingOptions = USUAL) -> tf.Tensor:
+def decode_other(encoded: tf.Tensor, options: PixelOptions = USUAL) -> tf.Tensor:
     """Decodes what is no upright JPEG, as `decode`."""
-    no_range = 0, 0
-    return _decode_other(encoded, tf.constant(options.value_range or no_range))
+    return _decode_other(
+        encoded,
+        tf.constant(options.value_range or ALL_OF_16_BITS),
+        tf.constant(options.max_pixels),
+    )
 
 
-# A call of its own for the reason given in `exif`.
-@tf.function(
-    input_signature=[tf.TensorSpec([], tf.string), tf.TensorSpec([2], tf.int32)],
-    autograph=False,
-    experimental_attributes={"_noinline": True},
-)
-def _decode_other(encoded, value_range):
+@call_of_its_own(ENCODED, RANGE, NUMBER)
+def _decode_other(encoded, value_range, max_pixels):
     kinds = [JPEG, PNG, GIF, BMP]
     kind = tf.argmax([starts_with(encoded, kind) for kind in kinds] + [True])
     return tf.switch_case(
         tf.cast(kind, tf.int32),
         [
-            lambda: _decode_turned_jpeg(encoded),
-            lambda: decode_png(encoded, value_range),
-            lambda: decode_gif(encoded),
-            lambda: decode_bmp(encoded),
-            lambda: _decode_turned_webp(encoded),
+            lambda: _decode_turned_jpeg(encoded, max_pixels),
+            lambda: decode_png(encoded, value_range, max_pixels),
+            lambda: decode_gif(encoded, max_pixels),
+            lambda: decode_bmp(encoded, max_pixels),
+            lambda: decode_webp(encoded, max_pixels),
         ],
     )
 
 
-def jpeg_size(encoded: tf.Tensor) -> tf.Tensor:
+def jpeg_size(encoded: tf.Tensor, max_pixels: tf.Tensor | int) -> tf.Tensor:
     """Height and width of a JPEG, int32 (2,), read from its header.
+
+    Args:
+        encoded: Scalar string tensor.
+        max_pixels: How many it may have.
 
     Raises:
         tf.errors.InvalidArgumentError: If it has none, or declares a size that is not read.
     """
-    return allowed_size(tf.image.extract_jpeg_shape(encoded)[:2])
+    return allowed_size(tf.image.extract_jpeg_shape(encoded)[:2], max_pixels)
 
 
 def jpeg_reduction(factors: tf.Tensor) -> tf.Tensor:
@@ -184,43 +170,46 @@ def decode_jpeg_window(encoded: tf.Tensor, window: tf.Tensor, reduction: tf.Tens
     )
 
 
-def check(encoded: tf.Tensor) -> tf.Tensor:
+def check(encoded: tf.Tensor, options: PixelOptions = USUAL) -> tuple[tf.Tensor, tf.Tensor]:
     """Reads all of an image and fails exactly where `decode` does, for less.
 
     Args:
         encoded: Scalar string tensor.
+        options: As for `decode`.
 
     Returns:
-        The number of values that were decoded, scalar int32: what nobody uses is not computed.
+        Its height and width as `decode` gives them, int32 (2,), and whether it has 16 bits, scalar
+        bool.
 
     Raises:
         tf.errors.InvalidArgumentError: As `decode`.
     """
-    return tf.cond(
+    size = tf.cond(
         is_upright_jpeg(encoded),
-        lambda: check_jpeg(encoded),
-        lambda: tf.size(decode_other(encoded)),
+        lambda: check_jpeg(encoded, options.max_pixels),
+        lambda: tf.shape(decode_other(encoded, options))[:2],
     )
+    return size, is_deep_png(encoded)
 
 
-def check_jpeg(encoded: tf.Tensor) -> tf.Tensor:
-    """`check` of what is known to start as a JPEG.
+def check_jpeg(encoded: tf.Tensor, max_pixels: int) -> tf.Tensor:
+    """`check` of what is known to start as a JPEG; gives its height and width.
 
     It is decoded at an eighth of its size: every coefficient is read, so that a file cut off is
     found, also below the crop, but few pixels are computed.
     """
-    with tf.control_dependencies([jpeg_size(encoded)]):
-        return tf.size(tf.io.decode_jpeg(encoded, channels=3, ratio=8))
+    size = jpeg_size(encoded, max_pixels)
+    with tf.control_dependencies([size]):
+        reduced = tf.io.decode_jpeg(encoded, channels=3, ratio=8)
+    # As a value: what only has to come first and leaves no trace is optimised away.
+    return tf.where(tf.size(reduced) > 0, size, 0)
 
 
-def _decode_jpeg(encoded):
-    with tf.control_dependencies([jpeg_size(encoded)]):
+def _decode_jpeg(encoded, max_pixels):
+    with tf.control_dependencies([jpeg_size(encoded, max_pixels)]):
         return tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")
 
 
-def _decode_turned_jpeg(encoded):
-    return turn_upright(_decode_jpeg(encoded), exif_orientation(encoded))
-
-
-def _decode_turned_webp(encoded):
-    return turn_upright(decode_webp(encoded), webp_orientation(encoded))
+@call_of_its_own(ENCODED, NUMBER)
+def _decode_turned_jpeg(encoded, max_pixels):
+    return turn_upright(_decode_jpeg(encoded, max_pixels), exif_orientation(encoded))

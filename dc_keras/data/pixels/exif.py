@@ -2,9 +2,11 @@
 
 import tensorflow as tf
 
+from dc_keras.data.pixels.calls import ENCODED, call_of_its_own
 from dc_keras.data.pixels.file_bytes import bytes_at, contains, find_chunk, substring
 
 _UPRIGHT, _UNKNOWN = 1, 0
+_HAS_EXIF, _HAS_XMP = 0x08, 0x04
 _ORIENTATION, _SHORT, _LONG = 0x0112, 3, 4
 _XMP = r'tiff:Orientation(?:="|>)([0-9])'
 _PROFILE = r"Raw profile type exif\x00"
@@ -12,13 +14,7 @@ _PROFILE = r"Raw profile type exif\x00"
 PNG_SIGNS = rf"eXIf|{_PROFILE}|{_XMP}"
 
 
-# Kept as a call of its own in the graph: merged into the branches of decoding, its operations would
-# be visited for every image, only to be skipped.
-@tf.function(
-    input_signature=[tf.TensorSpec([], tf.string)],
-    autograph=False,
-    experimental_attributes={"_noinline": True},
-)
+@call_of_its_own(ENCODED)
 def exif_orientation(encoded: tf.Tensor) -> tf.Tensor:
     """The Exif orientation of a JPEG, 1 to 8; 1 (upright) where there is none or it is damaged.
 
@@ -53,13 +49,7 @@ def png_orientation(encoded: tf.Tensor) -> tf.Tensor:
     Args:
         encoded: Scalar string.
     """
-
-    def found():
-        exif = find_chunk(encoded, b"eXIf", riff=False)
-        exif = tf.cond(exif == b"", lambda: _png_profile(encoded), lambda: exif)
-        return _orientation_of(exif, encoded)
-
-    return tf.cond(contains(encoded, PNG_SIGNS), found, lambda: _UPRIGHT)
+    return tf.cond(contains(encoded, PNG_SIGNS), lambda: _told_by_png(encoded), lambda: _UPRIGHT)
 
 
 def webp_orientation(encoded: tf.Tensor) -> tf.Tensor:
@@ -68,17 +58,9 @@ def webp_orientation(encoded: tf.Tensor) -> tf.Tensor:
     Args:
         encoded: Scalar string.
     """
-    has_exif, has_xmp = 0x08, 0x04
-    flags = bytes_at(encoded, 20, 1)[0]
-
-    def chunk(kind, flag):
-        return tf.cond(
-            flags // flag % 2 == 1, lambda: find_chunk(encoded, kind, riff=True), lambda: b""
-        )
-
     return tf.cond(
-        (substring(encoded, 12, 4) == b"VP8X") & (flags % 16 >= has_xmp),
-        lambda: _orientation_of(chunk(b"EXIF", has_exif), chunk(b"XMP ", has_xmp)),
+        (substring(encoded, 12, 4) == b"VP8X") & (bytes_at(encoded, 20, 1)[0] % 16 >= _HAS_XMP),
+        lambda: _told_by_webp(encoded),
         lambda: _UPRIGHT,
     )
 
@@ -112,6 +94,25 @@ def turn_upright(image: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
     flips_rows = tf.reduce_any(orientation == [3, 4, 7, 8])
     flips_columns = tf.reduce_any(orientation == [2, 3, 6, 7])
     return tf.reverse(image, tf.boolean_mask([0, 1], tf.stack([flips_rows, flips_columns])))
+
+
+@call_of_its_own(ENCODED)
+def _told_by_png(encoded):
+    exif = find_chunk(encoded, b"eXIf", riff=False)
+    exif = tf.cond(exif == b"", lambda: _png_profile(encoded), lambda: exif)
+    return _orientation_of(exif, encoded)
+
+
+@call_of_its_own(ENCODED)
+def _told_by_webp(encoded):
+    flags = bytes_at(encoded, 20, 1)[0]
+
+    def chunk(kind, flag):
+        return tf.cond(
+            flags // flag % 2 == 1, lambda: find_chunk(encoded, kind, riff=True), lambda: b""
+        )
+
+    return _orientation_of(chunk(b"EXIF", _HAS_EXIF), chunk(b"XMP ", _HAS_XMP))
 
 
 def _orientation_of(exif, xmp):

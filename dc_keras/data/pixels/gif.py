@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from dc_keras.data.pixels.alpha import on_white
+from dc_keras.data.pixels.calls import ENCODED, NUMBER, call_of_its_own
 from dc_keras.data.pixels.file_bytes import bytes_at, substring, two_numbers_at
 from dc_keras.data.pixels.limits import allowed_size
 
@@ -14,7 +15,8 @@ _NUMBERS = bytes(number for number in range(256) for _ in range(3))
 _NO_NUMBER = 256
 
 
-def decode_gif(encoded: tf.Tensor) -> tf.Tensor:
+@call_of_its_own(ENCODED, NUMBER)
+def decode_gif(encoded: tf.Tensor, max_pixels: tf.Tensor) -> tf.Tensor:
     """Decodes the first frame alone: the decoder would unpack all of them to give one.
 
     What surrounds a frame that is smaller than the canvas is transparent, or has the first colour
@@ -22,15 +24,16 @@ def decode_gif(encoded: tf.Tensor) -> tf.Tensor:
 
     Args:
         encoded: The bytes of a GIF, scalar string.
+        max_pixels: How many it may have, scalar int32.
 
     Returns:
         uint8 (h, w, 3): the size of the canvas, or more where the frame reaches beyond it.
     """
     frame, transparent = _first_frame(encoded)
     corner, size = (two_numbers_at(encoded, frame + at, 2) for at in (1, 5))
-    canvas = allowed_size(tf.maximum(two_numbers_at(encoded, 6, 2), corner + size))
+    canvas = allowed_size(tf.maximum(two_numbers_at(encoded, 6, 2), corner + size), max_pixels)
     has_frame = tf.debugging.Assert(bytes_at(encoded, frame, 1)[0] == _FRAME, ["no frame"])
-    with tf.control_dependencies([has_frame, allowed_size(size), canvas]):
+    with tf.control_dependencies([has_frame, allowed_size(size, max_pixels), canvas]):
         numbers = _numbers_of_colors(encoded, frame)
     surrounding = tf.where(transparent == _NO_NUMBER, 0, transparent)
     (left, top), (right, bottom) = tf.unstack(corner), tf.unstack(canvas - corner - size)

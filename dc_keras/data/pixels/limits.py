@@ -6,15 +6,16 @@ of pixels.
 
 import tensorflow as tf
 
-# A decoded image takes three bytes a pixel, and what is resized of it four times as much. Cameras
-# make up to 150 million pixels; Pillow refuses from here on, too.
+# What is allowed unless somebody asks for more. A decoded image takes three bytes a pixel, and what
+# is resized of it four times as much. Cameras make up to 150 million pixels; Pillow refuses from
+# here on, too.
 MAX_PIXELS = 178_956_970
 # libpng's limit, for all formats: up to here single precision counts pixels exactly.
 MAX_SIDE = 1_000_000
 
 NO_IMAGE = "not a JPEG, PNG, BMP, GIF or WebP image"
 UNUSUAL_BMP = "an unusual kind of BMP: convert it to PNG or JPEG"
-TOO_LARGE = f"it declares more than {MAX_PIXELS:,} pixels: make it smaller"
+TOO_LARGE = "it declares more pixels than --max_pixels: make it smaller, or allow more"
 TOO_LONG = f"it declares a side of more than {MAX_SIDE:,} pixels: cut it into parts"
 NO_PIXELS = "it declares a width or height of 0 or less: mend or remove it"
 
@@ -22,24 +23,25 @@ NO_PIXELS = "it declares a width or height of 0 or less: mend or remove it"
 REASONS = (NO_IMAGE, UNUSUAL_BMP, TOO_LARGE, TOO_LONG, NO_PIXELS)
 
 
-def allowed_size(size: tf.Tensor) -> tf.Tensor:
+def allowed_size(size: tf.Tensor, max_pixels: tf.Tensor | int) -> tf.Tensor:
     """Passes height and width on if an image may have them.
 
     Args:
         size: Integers (2,), in any order.
+        max_pixels: How many pixels it may have.
 
     Returns:
         The same.
 
     Raises:
         tf.errors.InvalidArgumentError: If a side is less than 1 or more than `MAX_SIDE`, or there
-            are more than `MAX_PIXELS`.
+            are more than `max_pixels`.
     """
     # In floating point, since the product of two damaged numbers can exceed 64 bits.
-    sides = tf.cast(size, tf.float64)
+    sides, most = tf.cast(size, tf.float64), tf.cast(max_pixels, tf.float64)
     checks = [
         tf.debugging.Assert(tf.reduce_min(sides) >= 1, [NO_PIXELS]),
-        tf.debugging.Assert(tf.reduce_prod(sides) <= MAX_PIXELS, [TOO_LARGE]),
+        tf.debugging.Assert(tf.reduce_prod(sides) <= most, [TOO_LARGE]),
         tf.debugging.Assert(tf.reduce_max(sides) <= MAX_SIDE, [TOO_LONG]),
     ]
     with tf.control_dependencies(checks):

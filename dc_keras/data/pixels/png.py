@@ -3,30 +3,46 @@
 import tensorflow as tf
 
 from dc_keras.data.pixels.alpha import on_white
+from dc_keras.data.pixels.calls import ENCODED, NUMBER, RANGE, call_of_its_own
 from dc_keras.data.pixels.exif import png_orientation, turn_upright
-from dc_keras.data.pixels.file_bytes import bytes_at, contains, find_chunk, two_numbers_at
+from dc_keras.data.pixels.file_bytes import bytes_at, contains, starts_with, two_numbers_at
 from dc_keras.data.pixels.limits import allowed_size
+from dc_keras.data.pixels.options import ALL_OF_16_BITS
 
+PNG = b"\x89PNG\r\n\x1a\n"
 _GREY_ALPHA, _RGB_ALPHA = 4, 6
 
 
-def decode_png(encoded: tf.Tensor, value_range: tf.Tensor) -> tf.Tensor:
-    """Decodes a PNG to RGB.
+def is_deep_png(encoded: tf.Tensor) -> tf.Tensor:
+    """Whether a file is a PNG of 16 bits, scalar bool.
 
     Args:
         encoded: Scalar string.
-        value_range: The values of 16-bit images that become 0 and 255, int32 (2,). Two equal
-            numbers stand for none: see `DecodingOptions`.
+    """
+    return starts_with(encoded, PNG) & (bytes_at(encoded, 24, 1)[0] == 16)
+
+
+@call_of_its_own(ENCODED, RANGE, NUMBER)
+def decode_png(encoded: tf.Tensor, value_range: tf.Tensor, max_pixels: tf.Tensor) -> tf.Tensor:
+    """Decodes a PNG to RGB.
+
+    What the file says of its significant bits is left alone: cameras and MATLAB write numbers into
+    the lower bits, the standard asks for the upper ones, and most files say nothing. The range of
+    the data set holds for all three.
+
+    Args:
+        encoded: Scalar string.
+        value_range: The values of 16-bit images that become 0 and 255, int32 (2,). Of
+            `ALL_OF_16_BITS` the upper 8 are taken.
+        max_pixels: How many it may have, scalar int32.
 
     Returns:
         uint8 (h, w, 3).
     """
-    sizes = allowed_size(two_numbers_at(encoded, 16, 4, big_endian=True))
+    sizes = allowed_size(two_numbers_at(encoded, 16, 4, big_endian=True), max_pixels)
     depth, kind = tf.unstack(bytes_at(encoded, 24, 2))
     # Letters that stand there by chance cost time alone: such an image is opaque.
     has_alpha = (kind == _GREY_ALPHA) | (kind == _RGB_ALPHA) | contains(encoded, "tRNS")
-    has_range = value_range[0] != value_range[1]
-    bits = tf.cond((depth == 16) & ~has_range, lambda: _significant_bits(encoded), lambda: 16)
 
     def decoded(dtype, to_8_bits):
         def opaque():
@@ -42,49 +58,13 @@ def decode_png(encoded: tf.Tensor, value_range: tf.Tensor) -> tf.Tensor:
 
         return tf.cond(has_alpha, transparent, opaque)
 
-    def of_16_bits():
-        return tf.cond(
-            has_range,
-            lambda: decoded(tf.uint16, lambda values: _scaled(values, value_range)),
-            lambda: decoded(tf.uint16, lambda values: _from_low_bits(values, bits)),
-        )
-
     with tf.control_dependencies([sizes]):
         image = tf.cond(
-            (depth == 16) & (has_range | (bits < 16)),
-            of_16_bits,
-            # Of 16 bits the upper 8.
+            (depth == 16) & tf.reduce_any(value_range != ALL_OF_16_BITS),
+            lambda: decoded(tf.uint16, lambda values: _scaled(values, value_range)),
             lambda: decoded(tf.uint8, tf.identity),
         )
     return turn_upright(image, png_orientation(encoded))
-
-
-def _significant_bits(encoded):
-    """How many bits of 16 the file says are significant: 16 where it says nothing of use."""
-
-    def told():
-        # One number for each colour, then perhaps that of the opacity.
-        bits = bytes_at(find_chunk(encoded, b"sBIT", riff=False), 0, 1)[0]
-        return tf.where((bits >= 1) & (bits <= 16), bits, 16)
-
-    return tf.cond(contains(encoded, "sBIT"), told, lambda: 16)
-
-
-def _from_low_bits(values, bits):
-    """8 bits of values of fewer than 16 significant ones.
-
-    By the standard significant bits are the upper ones, and those below repeat them or are 0: the
-    upper 8 are the image. Cameras and MATLAB write numbers as they are, into the lower bits: then
-    nothing lies above these, and something does below the upper ones.
-    """
-    numbers = tf.cast(values, tf.int32)
-    limit = 2**bits
-    are_low = (tf.reduce_max(numbers) < limit) & tf.reduce_any(numbers % 2 ** (16 - bits) != 0)
-    return tf.cond(
-        are_low,
-        lambda: _scaled(values, tf.stack([0, limit - 1])),
-        lambda: tf.cast(numbers // 256, tf.uint8),
-    )
 
 
 def _scaled(values, value_range):

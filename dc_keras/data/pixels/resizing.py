@@ -6,20 +6,6 @@ Made of TensorFlow operations without state: it runs eagerly, in tf.data and in 
 import tensorflow as tf
 
 
-def resize_all(image: tf.Tensor, image_size: int) -> tf.Tensor:
-    """Resizes a whole image.
-
-    Args:
-        image: uint8 (h, w, 3).
-        image_size: Side s of the result in pixels.
-
-    Returns:
-        uint8 (s, s, 3).
-    """
-    scale = image_size / tf.cast(tf.shape(image)[:2], tf.float32)
-    return resize(image[tf.newaxis], image_size, scale, tf.zeros(2))[0]
-
-
 def resize(
     images: tf.Tensor, image_size: int, scale: tf.Tensor, translation: tf.Tensor
 ) -> tf.Tensor:

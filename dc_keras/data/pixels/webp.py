@@ -3,6 +3,8 @@
 import tensorflow as tf
 
 from dc_keras.data.pixels.alpha import on_white
+from dc_keras.data.pixels.calls import ENCODED, NUMBER, call_of_its_own
+from dc_keras.data.pixels.exif import turn_upright, webp_orientation
 from dc_keras.data.pixels.file_bytes import bytes_at, starts_with, substring, two_numbers_at
 from dc_keras.data.pixels.limits import NO_IMAGE, allowed_size
 
@@ -15,11 +17,13 @@ def is_webp(encoded: tf.Tensor) -> tf.Tensor:
     return starts_with(encoded, b"RIFF") & (substring(encoded, 8, 4) == b"WEBP")
 
 
-def decode_webp(encoded: tf.Tensor) -> tf.Tensor:
-    """Decodes the first frame to RGB on white.
+@call_of_its_own(ENCODED, NUMBER)
+def decode_webp(encoded: tf.Tensor, max_pixels: tf.Tensor) -> tf.Tensor:
+    """Decodes the first frame to RGB on white, upright.
 
     Args:
         encoded: Scalar string.
+        max_pixels: How many it may have, scalar int32.
 
     Returns:
         uint8 (h, w, 3).
@@ -40,7 +44,7 @@ def decode_webp(encoded: tf.Tensor) -> tf.Tensor:
             substring(encoded, _FLAGS_AT + 1, tf.strings.length(encoded)),
         ]
     )
-    with tf.control_dependencies([allowed_size(_declared_size(encoded, kind))]):
+    with tf.control_dependencies([allowed_size(_declared_size(encoded, kind), max_pixels)]):
         # channels=3 would refuse images with alpha.
         image = tf.io.decode_image(
             tf.where(is_animation, with_alpha, encoded), channels=0, expand_animations=False
@@ -48,7 +52,8 @@ def decode_webp(encoded: tf.Tensor) -> tf.Tensor:
     image = tf.ensure_shape(image, (None, None, None))
     # What surrounds the frame of an animation without alpha is black, as in Pillow.
     is_transparent = (tf.shape(image)[-1] == 4) & (~is_animation | (flags // _ALPHA % 2 == 1))
-    return tf.cond(is_transparent, lambda: on_white(image), lambda: image[..., :3])
+    image = tf.cond(is_transparent, lambda: on_white(image), lambda: image[..., :3])
+    return turn_upright(image, webp_orientation(encoded))
 
 
 def _declared_size(encoded, kind):

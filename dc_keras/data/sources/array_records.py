@@ -92,7 +92,7 @@ class ArrayRecordSource(ImageSource):
         except (IndexError, RuntimeError, ValueError) as error:
             raise tf.errors.DataLossError(None, None, f"damaged shard: {error}") from error
 
-    def select(self, keep: np.ndarray) -> "ArrayRecordSource":
+    def _some(self, keep: np.ndarray) -> "ArrayRecordSource":
         """The source of some of the images; see `ImageSource.select`."""
         return ArrayRecordSource(
             self._readers,

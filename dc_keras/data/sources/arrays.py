@@ -44,7 +44,7 @@ class ArraySource(ImageSource):
         image = tf.gather(self._pixels, index)
         return image if self.images.shape[-1] == 3 else tf.repeat(image, 3, axis=-1)
 
-    def select(self, keep: np.ndarray) -> "ArraySource":
+    def _some(self, keep: np.ndarray) -> "ArraySource":
         """The source of some of the images, copied; see `ImageSource.select`."""
         return ArraySource(
             self.images[keep],

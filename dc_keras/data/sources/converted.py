@@ -7,31 +7,51 @@ takes several times as long as decoding alone; `--cache` and `dc-keras pack` do 
 import functools
 import importlib
 import io
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
-from PIL import Image, ImageOps
+from PIL import (
+    AvifImagePlugin,
+    Image,
+    ImageFile,
+    ImageOps,
+    Jpeg2KImagePlugin,
+    PpmImagePlugin,
+    TiffImagePlugin,
+)
 
 from dc_keras.data.pixels.decoding import JPEG, has_known_start
 from dc_keras.data.pixels.file_bytes import starts_with
-from dc_keras.data.pixels.limits import TOO_LARGE
+from dc_keras.data.pixels.limits import MAX_SIDE, TOO_LARGE, TOO_LONG
+from dc_keras.data.pixels.options import ALL_OF_16_BITS
 from dc_keras.data.sources import file_kinds
 
 NO_HEIC = (
     "HEIC, which needs the library pillow-heif: pip install pillow-heif, or convert it to JPEG"
 )
-# Of Pillow's formats only these: some start other programs.
-_FORMATS = ["TIFF", "PPM", "JPEG2000", "AVIF"]
-_BITS_PER_SAMPLE, _MAX_SAMPLE_VALUE = 258, 281
+# By name, not through `Image.open`: its limit of pixels holds for the whole process, and some of
+# Pillow's other formats start programs.
+_READERS: dict[str, Callable[..., ImageFile.ImageFile]] = {
+    "TIFF": TiffImagePlugin.TiffImageFile,
+    "PPM": PpmImagePlugin.PpmImageFile,
+    "JPEG 2000": Jpeg2KImagePlugin.Jpeg2KImageFile,
+    "AVIF": AvifImagePlugin.AvifImageFile,
+}
 # Little compression: the bytes are decoded at once.
 _COMPRESSION = 1
 
 
-def with_known_start(encoded: tf.Tensor) -> tf.Tensor:
+class _RefusedError(Exception):
+    """An image that is not converted, with the reason as lists show it."""
+
+
+def with_known_start(encoded: tf.Tensor, max_pixels: int) -> tf.Tensor:
     """Passes on what TensorFlow reads, and converts what Pillow reads alone.
 
     Args:
         encoded: Scalar string tensor, the bytes of a file.
+        max_pixels: Images that declare more are not converted.
 
     Returns:
         Scalar string tensor: these bytes, or those of a PNG. What neither reads stays as it is, so
@@ -39,7 +59,7 @@ def with_known_start(encoded: tf.Tensor) -> tf.Tensor:
     """
 
     def convert():
-        png = tf.numpy_function(_png_or_unchanged, [encoded], tf.string)
+        png = tf.numpy_function(_png_or_unchanged, [encoded, max_pixels], tf.string)
         return tf.ensure_shape(png, [])
 
     def unless_known():
@@ -49,7 +69,7 @@ def with_known_start(encoded: tf.Tensor) -> tf.Tensor:
     return tf.cond(starts_with(encoded, JPEG), lambda: encoded, unless_known)
 
 
-def why_not_converted(encoded: bytes) -> str:
+def why_not_converted(encoded: bytes, max_pixels: int) -> str:
     """Why Pillow cannot read a file of one of its formats; empty for others, and if it can."""
     kind = file_kinds.kind_of_start(encoded[: file_kinds.START])
     if kind == file_kinds.HEIC and not reads_heic():
@@ -59,31 +79,37 @@ def why_not_converted(encoded: bytes) -> str:
     if kind not in file_kinds.CONVERTED:
         return "" if kind == file_kinds.OTHER else f"{kind}, which is not read: convert it to PNG"
     try:
-        to_png(encoded)
-    except Image.DecompressionBombError:
-        return TOO_LARGE
+        to_png(encoded, max_pixels)
+    except _RefusedError as error:
+        return str(error)
     except Exception as error:
         return f"a damaged or unusual {kind} ({error}): mend it or convert it to PNG or JPEG"
     return ""
 
 
-def to_png(encoded: bytes) -> bytes:
-    """Converts an image to PNG, of grey levels or RGB with 8 bits.
+def to_png(encoded: bytes, max_pixels: int) -> bytes:
+    """Converts an image to PNG: of grey levels of 8 or 16 bits, or RGB of 8.
 
-    The first page or frame, upright, on white where it is transparent. What has more than 8 bits is
-    divided by its range: the one that the file declares, else the bits that its values take. Real
-    numbers are taken for 0..1 if they lie there, for 0..255 if they lie there, and else stretched.
+    The first page or frame, upright, on white where it is transparent. Numbers of more than 8 bits
+    keep their values, if these fit into 16 bits: what of them is black and white is known of the
+    whole data set alone. Others are stretched over grey levels, image by image; real numbers are
+    taken for 0..1 if they lie there, and for 0..255 if they lie there.
 
     Args:
         encoded: The bytes of a TIFF, PPM, PGM, PBM, JPEG 2000 or AVIF, or HEIC with pillow-heif.
+        max_pixels: How many it may declare.
 
     Raises:
-        Exception: Of any kind, as Pillow meets damaged files with; the largest images that it
-            allows have as many pixels as `decoding` allows.
+        Exception: Of any kind, as Pillow meets damaged files with.
     """
-    formats = [*_FORMATS, "HEIF"] if reads_heic() else _FORMATS
-    with Image.open(io.BytesIO(encoded), formats=formats) as image:
-        pixels = _on_white(ImageOps.exif_transpose(_eight_bits(image)))
+    with _opened(encoded) as image:
+        if image.width * image.height > max_pixels:
+            raise _RefusedError(TOO_LARGE)
+        if max(image.size) > MAX_SIDE:
+            raise _RefusedError(TOO_LONG)
+        pixels = ImageOps.exif_transpose(_grey_of_numbers(image))
+    if not pixels.mode.startswith("I"):
+        pixels = _on_white(pixels)
     file = io.BytesIO()
     pixels.save(file, "PNG", compress_level=_COMPRESSION)
     return file.getvalue()
@@ -99,50 +125,45 @@ def reads_heic() -> bool:
     return True
 
 
-def _png_or_unchanged(received: bytes | np.ndarray) -> bytes:
+def _opened(encoded: bytes) -> ImageFile.ImageFile:
+    """The image, of which nothing but the header is read."""
+    kind = file_kinds.kind_of_start(encoded[: file_kinds.START])
+    file = io.BytesIO(encoded)
+    if kind == file_kinds.HEIC and reads_heic():
+        return Image.OPEN["HEIF"][0](file, "")
+    if kind not in _READERS:
+        raise Image.UnidentifiedImageError(f"{kind} is not converted")
+    return _READERS[kind](file, "")
+
+
+def _png_or_unchanged(received: bytes | np.ndarray, max_pixels: np.ndarray) -> bytes:
     # Eager execution gives an array without dimensions, a pipeline the bytes.
     encoded = np.asarray(received, object).item()
     try:
-        return to_png(encoded)
+        return to_png(encoded, int(max_pixels))
     # Pillow meets damaged files with errors of any kind. The decoder will refuse this one, and
     # `why_not_converted` will tell why.
     except Exception:
         return encoded
 
 
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """Grey images of more bits or real numbers as 8 bits; others as they are."""
+def _grey_of_numbers(image: Image.Image) -> Image.Image:
+    """Grey images of more than 8 bits as such of 16 or 8; others as they are."""
     if not image.mode.startswith(("I", "F")):
         return image
     values = np.asarray(image, np.float64)
     values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
     low, high = float(values.min()), float(values.max())
-    if image.mode.startswith("F") or low < 0:
-        if low >= 0 and high <= 255:
-            low, high = 0.0, 1.0 if high <= 1 else 255.0
+    if image.mode.startswith("I") and low >= ALL_OF_16_BITS[0] and high <= ALL_OF_16_BITS[1]:
+        grey = Image.fromarray(values.astype(np.uint16))
     else:
-        low, high = 0.0, _largest_value(image, high)
-    scaled = (values - low) * (255 / max(high - low, 1e-30))
-    grey = Image.fromarray(np.clip(scaled + 0.5, 0, 255).astype(np.uint8))
+        if image.mode.startswith("F") and low >= 0 and high <= 255:
+            low, high = 0.0, 1.0 if high <= 1 else 255.0
+        scaled = (values - low) * (255 / max(high - low, 1e-30))
+        grey = Image.fromarray(np.clip(scaled + 0.5, 0, 255).astype(np.uint8))
     # How it is to be turned.
     grey.info |= image.info
     return grey
-
-
-def _largest_value(image: Image.Image, largest: float) -> float:
-    """What white is in an image of integers."""
-    if image.format != "TIFF":
-        # Pillow has scaled them to 16 bits, by what the file declares.
-        return 65535.0
-    tags = getattr(image, "tag_v2", {})
-    (declared,) = np.ravel(tags.get(_MAX_SAMPLE_VALUE, 0))[:1]
-    (bits,) = np.ravel(tags.get(_BITS_PER_SAMPLE, 16))[:1]
-    if declared >= largest and declared < 2.0**bits - 1:
-        return float(declared)
-    if bits == 12:
-        return 4095.0
-    # Cameras of 10 or 12 bits write files of 16, of which the lower ones alone are used.
-    return 2.0 ** max(8, int(largest).bit_length()) - 1
 
 
 def _on_white(image: Image.Image) -> Image.Image:

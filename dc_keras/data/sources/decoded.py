@@ -76,7 +76,7 @@ class DecodedSource(ImageSource):
         pixels = tf.slice(self._pixels, [tf.gather(self._starts, index)], [size])
         return tf.ensure_shape(tf.reshape(pixels, shape), (None, None, 3))
 
-    def select(self, keep: np.ndarray) -> "DecodedSource":
+    def _some(self, keep: np.ndarray) -> "DecodedSource":
         """The source of some of the images, which are not copied; see `ImageSource.select`."""
         starts, shapes = self._parts
         return DecodedSource(self._pixels, starts[keep], shapes[keep], *self.names_and_labels(keep))
@@ -170,7 +170,9 @@ def _decode_all(source: ImageSource, threads: int, progress: bool) -> Iterator[n
     """Yields every image, uint8 (h, w, 3), in order."""
     images = unchanged(
         tf.data.Dataset.range(len(source)).apply(
-            in_threads(lambda index: decode(source.load(index)), num_threads=threads)
+            in_threads(
+                lambda index: decode(source.load(index), source.options), num_threads=threads
+            )
         )
     )
     bar = tqdm(total=len(source), desc="Decoding", unit="image", disable=not progress, leave=False)
@@ -239,9 +241,10 @@ def _source_of(
     sides = np.array(shapes)
     sizes = 3 * sides.prod(axis=1, dtype=np.int64)
     everything = np.arange(len(source))
-    return DecodedSource(
+    held = DecodedSource(
         taken, np.cumsum(sizes) - sizes, sides, *source.names_and_labels(everything)
     )
+    return held.read_with(source.options)
 
 
 def _decoded_sizes(source: ImageSource, seed: int) -> list[int]:
@@ -249,6 +252,6 @@ def _decoded_sizes(source: ImageSource, seed: int) -> list[int]:
     rng = np.random.default_rng(seed)
     sample = rng.choice(len(source), min(_SAMPLE, len(source)), replace=False)
     sizes = tf.data.Dataset.from_tensor_slices(sample).apply(
-        in_threads(lambda index: tf.size(decode(source.load(index))))
+        in_threads(lambda index: tf.size(decode(source.load(index), source.options)))
     )
     return list(unchanged(sizes.ignore_errors(log_warning=False)).as_numpy_iterator())

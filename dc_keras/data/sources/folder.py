@@ -48,9 +48,11 @@ class FolderSource(ImageSource):
 
     def load(self, index: tf.Tensor) -> tf.Tensor:
         """Reads the encoded file, as PNG if Pillow alone reads it; see `ImageSource.load`."""
-        return with_known_start(tf.io.read_file(tf.gather(self._paths, index)))
+        return with_known_start(
+            tf.io.read_file(tf.gather(self._paths, index)), self.options.max_pixels
+        )
 
-    def select(self, keep: np.ndarray) -> "FolderSource":
+    def _some(self, keep: np.ndarray) -> "FolderSource":
         """The source of some of the files; see `ImageSource.select`."""
         return FolderSource(
             self.root,

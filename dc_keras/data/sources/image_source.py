@@ -2,10 +2,12 @@
 
 import abc
 from collections.abc import Sequence
+from typing import Self
 
 import numpy as np
 import tensorflow as tf
 
+from dc_keras.data.pixels.options import USUAL, PixelOptions
 from dc_keras.data.sources.findings import Findings
 
 
@@ -18,9 +20,11 @@ class ImageSource(abc.ABC):
         labels: int32 (n,) class of each image, an index into `class_names`, or None.
         class_names: Names of the classes, sorted, or None where there are no labels.
         findings: What was found beside the images when the source was opened.
+        options: How all that reads the images makes pixels of them.
     """
 
     findings = Findings()
+    options: PixelOptions = USUAL
 
     def __init__(
         self,
@@ -54,7 +58,6 @@ class ImageSource(abc.ABC):
             `decoding.decode` takes either.
         """
 
-    @abc.abstractmethod
     def select(self, keep: np.ndarray) -> "ImageSource":
         """The source that holds only some of the images.
 
@@ -62,8 +65,18 @@ class ImageSource(abc.ABC):
             keep: Integer indices (m,) of the images to keep. Image i of the result is `keep[i]`.
 
         Returns:
-            A source of m images of the same kind, with the same `class_names`.
+            A source of m images of the same kind, with the same `class_names` and `options`.
         """
+        return self._some(keep).read_with(self.options)
+
+    @abc.abstractmethod
+    def _some(self, keep: np.ndarray) -> "ImageSource":
+        """`select` without the options."""
+
+    def read_with(self, options: PixelOptions) -> Self:
+        """Sets how pixels are made of the images, before any is read; returns the source."""
+        self.options = options
+        return self
 
     def names_and_labels(
         self, keep: np.ndarray

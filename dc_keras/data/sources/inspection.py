@@ -5,6 +5,7 @@ decoder that training uses, and those that fail are listed and left out.
 """
 
 import csv
+import dataclasses
 import os
 from collections.abc import Mapping
 
@@ -25,7 +26,32 @@ NAMES_SHOWN = 10
 PROGRESS_STEP = 64
 
 
+@dataclasses.dataclass(frozen=True)
+class Inspection:
+    """What was seen of the images of a source.
+
+    Attributes:
+        unreadable: The reason in plain words for each index that cannot be read, ascending.
+        sizes: Height and width of each image in pixels, int32 (n, 2); zeros where it is not known.
+        is_deep: Whether it has 16 bits, (n,).
+    """
+
+    unreadable: Mapping[int, str]
+    sizes: np.ndarray
+    is_deep: np.ndarray
+
+    def of_readable(self) -> "Inspection":
+        """What was seen of the images that are left without the unreadable ones."""
+        keep = np.setdiff1d(np.arange(len(self.sizes)), list(self.unreadable))
+        return Inspection({}, self.sizes[keep], self.is_deep[keep])
+
+
 def find_unreadable(source: ImageSource, *, progress: bool = True) -> dict[int, str]:
+    """The reason for each image that `inspect` finds unreadable."""
+    return dict(inspect(source, progress=progress).unreadable)
+
+
+def inspect(source: ImageSource, *, progress: bool = True) -> Inspection:
     """Decodes every image once, by the check that serving makes, too: `decoding.check`.
 
     Args:
@@ -33,13 +59,15 @@ def find_unreadable(source: ImageSource, *, progress: bool = True) -> dict[int, 
         progress: Whether to show a progress bar.
 
     Returns:
-        The reason in plain words for each index that cannot be read, in ascending order.
+        What was seen of them.
     """
+    sizes, is_deep = np.zeros((len(source), 2), np.int32), np.zeros(len(source), bool)
     if isinstance(source, ArraySource):
-        return {}
+        sizes[:] = source.images.shape[1:3]
+        return Inspection({}, sizes, is_deep)
 
     def check(index):
-        return index, decoding.check(source.load(index))
+        return index, *decoding.check(source.load(index), source.options)
 
     readable = np.zeros(len(source), bool)
     checked = unchanged(
@@ -52,13 +80,15 @@ def find_unreadable(source: ImageSource, *, progress: bool = True) -> dict[int, 
     with tqdm.tqdm(
         total=len(source), desc="Checking images", unit="image", disable=not progress
     ) as bar:
-        for indices, _ in checked.as_numpy_iterator():
+        for indices, *seen in checked.as_numpy_iterator():
             readable[indices] = True
+            sizes[indices], is_deep[indices] = seen
             bar.update(len(indices))
         bar.update(bar.total - bar.n)
     reasons = {int(i): _reason(source, int(i)) for i in np.flatnonzero(~readable)}
     # A file can fail once and be read well the second time, on a busy network drive.
-    return {index: reason for index, reason in reasons.items() if reason}
+    unreadable = {index: reason for index, reason in reasons.items() if reason}
+    return Inspection(unreadable, sizes, is_deep)
 
 
 def drop_unreadable(
@@ -70,7 +100,7 @@ def drop_unreadable(
 
     Args:
         source: The images.
-        unreadable: What `find_unreadable` found.
+        unreadable: The reason for each index that cannot be read.
         max_bad_fraction: Largest fraction of unreadable images that is put up with.
 
     Returns:
@@ -101,7 +131,7 @@ def drop_unreadable(
 
 def leave_out_unreadable(
     source: ImageSource, max_bad_fraction: float, *, progress: bool
-) -> tuple[ImageSource, dict[int, str]]:
+) -> tuple[ImageSource, Inspection]:
     """Decodes every image once and leaves out what cannot be decoded.
 
     Args:
@@ -110,13 +140,13 @@ def leave_out_unreadable(
         progress: Whether to show a progress bar.
 
     Returns:
-        The source without them, and what `find_unreadable` found.
+        The source without them, and what was seen of all.
 
     Raises:
         InputError: If there are more, or all are unreadable.
     """
-    unreadable = find_unreadable(source, progress=progress)
-    return drop_unreadable(source, unreadable, max_bad_fraction), unreadable
+    seen = inspect(source, progress=progress)
+    return drop_unreadable(source, seen.unreadable, max_bad_fraction), seen
 
 
 def write_unreadable(unreadable: Mapping[str, str], path: str | os.PathLike) -> None:
@@ -148,10 +178,10 @@ def _reason(source, index):
         return f"the file cannot be read: {error.message}"
     if not encoded.numpy():
         return "the file is empty"
-    if why := converted.why_not_converted(encoded.numpy()):
+    if why := converted.why_not_converted(encoded.numpy(), source.options.max_pixels):
         return why
     try:
-        decoding.check(encoded)
+        decoding.check(encoded, source.options)
     except tf.errors.OpError as error:
         for known in REASONS:
             if known in error.message:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from dc_keras.data.pixels.options import USUAL, PixelOptions
 from dc_keras.data.sources import array_records, tfds, tfrecords
 from dc_keras.data.sources.arrays import open_digits, open_npz
 from dc_keras.data.sources.folder import FolderSource, in_order
@@ -21,7 +22,7 @@ DIGITS = "sklearn:digits"
 OUTSIDE = "image outside of the class folders"
 
 
-def open_source(data_dir: str, labels: str = "") -> ImageSource:
+def open_source(data_dir: str, labels: str = "", options: PixelOptions = USUAL) -> ImageSource:
     """Opens a data set.
 
     Args:
@@ -43,6 +44,7 @@ def open_source(data_dir: str, labels: str = "") -> ImageSource:
             All but packed folders may be on any file system of `tf.io.gfile`, such as `gs://`.
         labels: Empty for those that the data set has; "folders" for the sub-folders' names, without
             images outside of them; "none"; or a CSV file of path and label, see `give_labels`.
+        options: How all that reads the images makes pixels of them.
 
     Returns:
         The source, with at least one image.
@@ -64,7 +66,7 @@ def open_source(data_dir: str, labels: str = "") -> ImageSource:
         )
     if labels and not only_in_folders:
         give_labels(source, labels)
-    return source
+    return source.read_with(options)
 
 
 def _open(data_dir: str, only_in_folders: bool) -> ImageSource:

@@ -10,6 +10,8 @@ import tqdm
 
 from dc_keras.data.pipelines import in_threads, unchanged
 from dc_keras.data.pixels.decoding import decode
+from dc_keras.data.pixels.options import USUAL, PixelOptions
+from dc_keras.data.pixels.png import is_deep_png
 from dc_keras.data.sources.array_records import (
     CHECKSUMS,
     MANIFEST,
@@ -37,7 +39,8 @@ def pack(
     """Writes all images of a source into a new folder; see `array_records` for its layout.
 
     Args:
-        source: The images, all readable. Arrays are packed as PNG.
+        source: The images, all readable. Arrays are packed as PNG, and so are images of 16 bits
+            whose range is known, of which 8 are left.
         out: The folder; it appears when it is complete.
         short_side: Shorter side in pixels that larger images are reduced to; 0 leaves all as they
             are.
@@ -58,7 +61,7 @@ def pack(
     files = -(-count // shard_images)
     images = unchanged(
         tf.data.Dataset.range(count)
-        .apply(in_threads(lambda index: _to_pack(source.load(index), short_side)))
+        .apply(in_threads(lambda index: _to_pack(source.load(index), short_side, source.options)))
         .prefetch(16)
     ).as_numpy_iterator()
     shards, checksums = [], []
@@ -84,11 +87,20 @@ def pack(
     return shards
 
 
-def _to_pack(image: tf.Tensor, short_side: int) -> tf.Tensor:
+def _to_pack(image: tf.Tensor, short_side: int, options: PixelOptions = USUAL) -> tf.Tensor:
     """The bytes to store of a loaded image."""
     if short_side == 0:
-        return tf.io.encode_png(image) if image.dtype == tf.uint8 else image
-    pixels = decode(image)
+        if image.dtype == tf.uint8:
+            return tf.io.encode_png(image)
+        if options.value_range is None:
+            return image
+        # Those that are reduced are of 8 bits, and would else be of another range.
+        return tf.cond(
+            is_deep_png(image),
+            lambda: tf.io.encode_png(decode(image, options)),
+            lambda: image,
+        )
+    pixels = decode(image, options)
     shape = tf.shape(pixels)[:2]
     shorter = tf.reduce_min(shape)
 
@@ -98,4 +110,4 @@ def _to_pack(image: tf.Tensor, short_side: int) -> tf.Tensor:
         resized = tf.image.resize(pixels, sides, antialias=True)
         return tf.io.encode_jpeg(tf.cast(resized + 0.5, tf.uint8), quality=JPEG_QUALITY)
 
-    return tf.cond(shorter > short_side, reduce, lambda: _to_pack(image, 0))
+    return tf.cond(shorter > short_side, reduce, lambda: _to_pack(image, 0, options))

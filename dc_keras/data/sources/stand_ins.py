@@ -61,6 +61,7 @@ class SourceWithStandIns(ImageSource):
         place = {name: position for position, name in enumerate(source.names)}
         places = np.array([place.get(name, -1) for name in names], np.int64)
         super().__init__(names, None, source.class_names)
+        self.read_with(source.options)
         self._source = source
         self._max_gone_fraction = max_gone_fraction
         self._report = report
@@ -77,7 +78,7 @@ class SourceWithStandIns(ImageSource):
         """Reads an image or what stands in for it; see `ImageSource.load`."""
         return self._source.load(tf.gather(self._places, index))
 
-    def select(self, keep: np.ndarray) -> ImageSource:
+    def _some(self, keep: np.ndarray) -> ImageSource:
         """The source of some of the images or their stand-ins; see `ImageSource.select`."""
         return self._source.select(self._places.numpy()[keep])
 

@@ -61,7 +61,7 @@ class TfdsSource(ImageSource):
         except (IndexError, RuntimeError, ValueError) as error:
             raise tf.errors.DataLossError(None, None, f"damaged record: {error}") from error
 
-    def select(self, keep: np.ndarray) -> "TfdsSource":
+    def _some(self, keep: np.ndarray) -> "TfdsSource":
         """The source of some of the images; see `ImageSource.select`."""
         return TfdsSource(
             self._records, self._feature, self._places[keep], *self.names_and_labels(keep)

@@ -83,7 +83,7 @@ class TFRecordSource(ImageSource):
         image = {IMAGE: tf.io.FixedLenFeature([], tf.string)}
         return tf.io.parse_single_example(record, image)[IMAGE]
 
-    def select(self, keep: np.ndarray) -> "TFRecordSource":
+    def _some(self, keep: np.ndarray) -> "TFRecordSource":
         """The source of some of the records; see `ImageSource.select`."""
         paths, shards, offsets = self._parts
         return TFRecordSource(

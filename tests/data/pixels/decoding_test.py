@@ -1,5 +1,8 @@
 """From files of all kinds to RGB pixels, eagerly and inside tf.data."""
 
+import struct
+import zlib
+
 import hypothesis
 import numpy as np
 import pytest
@@ -9,6 +12,8 @@ from PIL import Image
 
 from dc_keras.data.pixels.decoding import decode
 from dc_keras.data.pixels.limits import NO_IMAGE, UNUSUAL_BMP
+from dc_keras.data.pixels.options import PixelOptions
+from dc_keras.data.pixels.png import PNG
 from encoded_images import (
     COLUMNS,
     FILES,
@@ -17,6 +22,7 @@ from encoded_images import (
     ROWS,
     both_ways,
     both_ways_each,
+    chunk,
     encode,
     pillow,
 )
@@ -41,6 +47,35 @@ def test_sixteen_bits_keep_the_upper_eight():
     decoded = both_ways(decode, encode(Image.fromarray(values), "PNG"))
     # libpng may round where others cut off.
     assert np.abs(decoded.astype(int) - (values // 256)[..., None]).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("value_range", "values", "greys"),
+    [
+        ((290, 370), [0, 290, 330, 370, 65535], [0, 0, 128, 255, 255]),
+        ((0, 1023), [0, 512, 1023, 4000, 65535], [0, 128, 255, 255, 255]),
+        # As if nothing were told: the upper 8 bits.
+        ((0, 65535), [0, 255, 256, 511, 65535], [0, 0, 1, 1, 255]),
+    ],
+)
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_a_range_of_sixteen_bits_becomes_black_to_white(value_range, values, greys, channels):
+    header = struct.pack(">IIBBBBB", 5, 1, 16, {1: 0, 3: 2, 4: 6}[channels], 0, 0, 0)
+    row = np.repeat(np.array(values, ">u2")[:, np.newaxis], channels, 1)
+    if channels == 4:
+        row[:, 3] = 65535
+    data = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" + row.tobytes()))
+    encoded = PNG + data + chunk(b"IEND", b"")
+    image = decode(tf.constant(encoded), PixelOptions(value_range))
+    np.testing.assert_array_equal(image, np.repeat([greys], 3, 0).T[np.newaxis])
+
+
+def test_what_a_file_says_of_its_bits_does_not_count():
+    values = np.array([[290, 330, 370]], np.uint16)
+    plain = encode(Image.fromarray(values), "PNG")
+    told = plain[:33] + chunk(b"sBIT", b"\x0a") + plain[33:]
+    options = PixelOptions((290, 370))
+    np.testing.assert_array_equal(decode(tf.constant(told), options)[0, :, 0], [0, 128, 255])
 
 
 def test_a_bmp_from_top_to_bottom():
