@@ -144,6 +144,7 @@ def read_if_possible(
         uint8 `(s, s, 3)`, black for an image that cannot be read; and a scalar string: empty, or
         the reason.
     """
+    options = dataclasses.replace(options, portable=True)
 
     def prepare(encoded):
         # All others are decoded whole.

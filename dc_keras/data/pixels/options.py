@@ -17,11 +17,13 @@ class PixelOptions:
             are scaled, those outside are clipped. None where nobody knows: then all values.
         max_pixels: Images that declare more are refused before they are decoded.
         fit: How an image that is no square becomes one; see `squares` and `center_crop`.
+        portable: Whether graphs have to work in other processes, as exported models do.
     """
 
     value_range: tuple[int, int] | None = None
     max_pixels: int = MAX_PIXELS
     fit: str = "crop"
+    portable: bool = False
 
 
 USUAL = PixelOptions()

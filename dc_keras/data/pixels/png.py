@@ -4,7 +4,7 @@ import tensorflow as tf
 
 from dc_keras.data.pixels.alpha import on_white
 from dc_keras.data.pixels.calls import ENCODED, NUMBER, RANGE, call_of_its_own
-from dc_keras.data.pixels.exif import png_orientation, turn_upright
+from dc_keras.data.pixels.exif import PNG_SIGNS, png_orientation, turn_upright
 from dc_keras.data.pixels.file_bytes import bytes_at, contains, starts_with, two_numbers_at
 from dc_keras.data.pixels.limits import allowed_size
 from dc_keras.data.pixels.options import ALL_OF_16_BITS
@@ -20,6 +20,30 @@ def is_deep_png(encoded: tf.Tensor) -> tf.Tensor:
         encoded: Scalar string.
     """
     return starts_with(encoded, PNG) & (bytes_at(encoded, 24, 1)[0] == 16)
+
+
+def is_plain_png(encoded: tf.Tensor) -> tf.Tensor:
+    """Whether a file is a PNG of 8 bits or fewer without transparency that is stored upright.
+
+    Args:
+        encoded: Scalar string.
+
+    Returns:
+        Scalar bool. Letters that stand there by chance make it False.
+    """
+    depth, kind = tf.unstack(bytes_at(encoded, 24, 2))
+    is_simple = (depth <= 8) & (kind != _GREY_ALPHA) & (kind != _RGB_ALPHA)
+    return starts_with(encoded, PNG) & is_simple & ~contains(encoded, f"tRNS|{PNG_SIGNS}")
+
+
+def decode_plain_png(encoded: tf.Tensor, max_pixels: int) -> tf.Tensor:
+    """Decodes what `is_plain_png`, as `decode_png`."""
+    with tf.control_dependencies([_allowed_size(encoded, max_pixels)]):
+        return tf.io.decode_png(encoded, channels=3)
+
+
+def _allowed_size(encoded, max_pixels):
+    return allowed_size(two_numbers_at(encoded, 16, 4, big_endian=True), max_pixels)
 
 
 @call_of_its_own(ENCODED, RANGE, NUMBER)
@@ -39,7 +63,7 @@ def decode_png(encoded: tf.Tensor, value_range: tf.Tensor, max_pixels: tf.Tensor
     Returns:
         uint8 (h, w, 3).
     """
-    sizes = allowed_size(two_numbers_at(encoded, 16, 4, big_endian=True), max_pixels)
+    sizes = _allowed_size(encoded, max_pixels)
     depth, kind = tf.unstack(bytes_at(encoded, 24, 2))
     # Letters that stand there by chance cost time alone: such an image is opaque.
     has_alpha = (kind == _GREY_ALPHA) | (kind == _RGB_ALPHA) | contains(encoded, "tRNS")
