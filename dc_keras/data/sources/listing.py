@@ -153,12 +153,12 @@ def kind_of_file(path: str) -> str:
             return "folder"
         if not stat.S_ISREG(status.st_mode):
             return SPECIAL
-        if tfrecords.is_shard(name):
-            return file_kinds.SHARD
         if status.st_size > MAX_FILE_BYTES:
-            return TOO_LARGE
+            return file_kinds.SHARD if tfrecords.is_shard(name) else TOO_LARGE
         if is_named_image:
             return _IMAGE
+        if tfrecords.is_shard(name):
+            return file_kinds.SHARD
         if told := file_kinds.kind_of_name(name):
             return told
         with open(path, "rb") as file:
