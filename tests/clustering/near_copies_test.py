@@ -75,7 +75,7 @@ def test_nor_are_digits_of_one_class():
     digits = np.repeat(np.repeat(pixels, 4, axis=1), 4, axis=2)
     found = find_near_copies(digits[1400:], digits[:1400])
     # Of 64 pixels each, a few look the same to the eye.
-    assert (found >= 0).mean() < 0.03
+    assert (found >= 0).mean() < 0.01
 
 
 def test_images_of_one_colour_have_fingerprint_0_and_no_copies():
