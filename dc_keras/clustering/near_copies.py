@@ -13,9 +13,9 @@ import numpy as np
 # nearest of 4,000 other photographs differ in 8 to 14.
 NEAR_BITS = 8
 # Correlation of grey pixels that near copies have at least. Measured: found are 95 to 100 % of
-# photographs of JPEG quality 30, of half the size, a fifth brighter, or cut by 2 % at each edge, and
-# 89 to 100 % of those cut by 5 %; of 1,828 other ones none is taken for a copy, of 359 digits of 8x8
-# pixels one, where 0.98 takes six. Images cut at one side alone are not found.
+# photographs of JPEG quality 30, of half the size, a fifth brighter, or cut by 2 % at each edge,
+# and 89 to 100 % of those cut by 5 %; of 1,828 other ones none is taken for a copy, of 359 digits
+# of 8x8 pixels one, where 0.98 takes six. Images cut at one side alone are not found.
 NEAR_CORRELATION = 0.985
 # Parts of the side that are cut off: two images are compared as they are and with either cut.
 _MARGINS = (0.0, 0.02, 0.04, 0.06)

@@ -256,7 +256,7 @@ class EvaluationReport:
             others = "others " if self.copies else ""
             told.append(
                 f"{self.near_copies:,} {others}{of} have a near copy among the training images, "
-                "such as the same picture encoded anew, resized, brightened or cut by a few per cent."
+                "such as the same picture encoded anew, resized, brightened or cut a little."
             )
         return told
 
