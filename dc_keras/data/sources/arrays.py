@@ -40,9 +40,8 @@ class ArraySource(ImageSource):
         # Without the device, a machine with a GPU would keep the images in the GPU's memory. As a
         # variable, because pipelines copy the tensors that they use.
         with tf.device("/cpu:0"):
-            self._pixels = images
-            if not isinstance(images, tf.Variable):
-                self._pixels = tf.Variable(images, trainable=False)
+            is_held = isinstance(images, tf.Variable)
+            self._pixels: tf.Variable = images if is_held else tf.Variable(images, trainable=False)
             self._places = tf.constant(self._rows, tf.int64)
 
     @property
