@@ -77,9 +77,9 @@ bazel:  ## Build and test everything with Bazel
 lock: | $(RUNTIME)  ## Renew requirements_lock.txt (with Python 3.11, as in MODULE.bazel)
 	@$(PY) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "Make .venv with Python 3.11 first: make clean lock PYTHON=python3.11")'
 	$(PY) -m venv $(VENV)/lock
-	$(VENV)/lock/bin/python -m pip install --quiet --disable-pip-version-check pip-tools
-	CUSTOM_COMPILE_COMMAND="make lock" $(VENV)/lock/bin/pip-compile --quiet --upgrade --allow-unsafe \
-	  --strip-extras --no-emit-find-links --no-emit-index-url --annotation-style=line \
+	$(VENV)/lock/bin/python -m pip install --quiet --disable-pip-version-check uv
+	$(VENV)/lock/bin/uv pip compile --quiet --upgrade --generate-hashes --python-version=3.11 \
+	  --no-emit-index-url --annotation-style=line --custom-compile-command="make lock" \
 	  --output-file=requirements_lock.txt requirements.txt requirements-dev.txt
 	rm -r $(VENV)/lock
 

@@ -5,6 +5,8 @@ TensorFlow is imported inside the functions, so that flags can be checked withou
 
 import contextlib
 import functools
+import json
+import os
 import pathlib
 import re
 from collections.abc import Iterator
@@ -12,6 +14,8 @@ from collections.abc import Iterator
 from dc_keras.errors import InputError
 
 STRATEGIES = ("auto", "one", "mirrored")
+# What TensorFlow's strategies for several machines read.
+_CLUSTER = "TF_CONFIG"
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
 
@@ -96,6 +100,32 @@ def precision_of_layers(name: str) -> Iterator[None]:
         keras.config.set_dtype_policy(before)
 
 
+def _refuse_several_machines(cluster: str) -> None:
+    """Refuses to be one worker of several: each would train a run by itself, in the same folder.
+
+    Args:
+        cluster: The value of TF_CONFIG, from which TensorFlow takes the machines of a cluster.
+
+    Raises:
+        InputError: If it names more than one, or cannot be read.
+    """
+    if not cluster.strip():
+        return
+    try:
+        named = json.loads(cluster).get("cluster", {})
+        machines = [address for addresses in named.values() for address in addresses]
+    except (ValueError, AttributeError, TypeError, RecursionError):
+        machines = None
+    if machines is not None and len(machines) <= 1:
+        return
+    found = "which cannot be read" if machines is None else f"with {len(machines):,} machines"
+    raise InputError(
+        f"A run has one machine, with all its GPUs. Received: {_CLUSTER} in the environment, "
+        f"{found}. Expected none, or a single machine: each of several would train by itself. "
+        f"Start the program on one of them, without the variable: env -u {_CLUSTER} python ..."
+    )
+
+
 def make_strategy(name: str = "auto", virtual_devices: int = 0):
     """Makes the distribution strategy of a run.
 
@@ -109,10 +139,11 @@ def make_strategy(name: str = "auto", virtual_devices: int = 0):
         A `tf.distribute.Strategy`.
 
     Raises:
-        InputError: If the name is unknown.
+        InputError: If the name is unknown, or the machine is meant to be one of several.
     """
     import tensorflow as tf
 
+    _refuse_several_machines(os.environ.get(_CLUSTER, ""))
     if name not in STRATEGIES:
         raise InputError(
             f"Unknown strategy. Received: --strategy={name}. Expected one of: "

@@ -1,5 +1,7 @@
 """Devices, strategies, precision, and what the processor can do."""
 
+import json
+
 import keras
 import pytest
 import tensorflow as tf
@@ -55,6 +57,32 @@ def test_mirrored_on_a_single_device_is_what_tensorflow_makes_of_it(two_devices)
     strategy = make_strategy("mirrored", 0)
     assert isinstance(strategy, tf.distribute.MirroredStrategy)
     assert strategy.num_replicas_in_sync == 1
+
+
+WORKERS = {"worker": ["a:1", "b:1"]}
+
+
+@pytest.mark.parametrize("strategy", ["auto", "one", "mirrored"])
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [
+        (json.dumps({"cluster": WORKERS, "task": {"type": "worker", "index": 1}}), "2 machines"),
+        (json.dumps({"cluster": WORKERS | {"chief": ["c:1"]}}), "3 machines"),
+        ("{", "cannot be read"),
+        ("[]", "cannot be read"),
+        ('{"cluster": 3}', "cannot be read"),
+    ],
+)
+def test_one_of_several_machines_is_refused(monkeypatch, strategy, value, found):
+    monkeypatch.setenv("TF_CONFIG", value)
+    with pytest.raises(InputError, match=f"{found}.*env -u TF_CONFIG"):
+        make_strategy(strategy)
+
+
+@pytest.mark.parametrize("value", ["", "{}", json.dumps({"cluster": {"worker": ["a:1"]}})])
+def test_a_cluster_of_one_machine_is_none(monkeypatch, value):
+    monkeypatch.setenv("TF_CONFIG", value)
+    assert make_strategy("one").num_replicas_in_sync == 1
 
 
 def test_unknown_strategy():

@@ -1,6 +1,7 @@
 """What is imported is required, what is required is used, and the lists agree with each other."""
 
 import pathlib
+import re
 import tomllib
 
 import pytest
@@ -24,8 +25,8 @@ def tree():
 def requirements(names):
     """The requirements that stand in requirements files, by name of the package."""
     lines = [line for name in names for line in (REPOSITORY / name).read_text().splitlines()]
-    lines = [line.partition("#")[0].strip() for line in lines]
-    found = [Requirement(line) for line in lines if line and not line.startswith("-r ")]
+    lines = [line.partition("#")[0].strip().removesuffix("\\").strip() for line in lines]
+    found = [Requirement(line) for line in lines if line and not line.startswith("-")]
     return {canonicalize_name(requirement.name): requirement for requirement in found}
 
 
@@ -60,6 +61,20 @@ def test_lock_satisfies_the_requirements():
         (pin,) = locked[name].specifier
         assert pin.operator == "=="
         assert requirement.specifier.contains(pin.version), f"{requirement}: run make lock"
+
+
+def test_the_lock_names_what_is_downloaded_by_its_checksum():
+    text = (REPOSITORY / "requirements_lock.txt").read_text()
+    pins = re.split(r"^(?=\w)", text, flags=re.MULTILINE)[1:]
+    without = [pin.split()[0] for pin in pins if "--hash=sha256:" not in pin]
+    assert not without, f"Run: make lock, which writes checksums of {without}"
+
+
+@pytest.mark.parametrize("file", ["requirements.txt", "requirements-common.txt"])
+def test_next_major_versions_are_not_taken_before_they_were_tried(file):
+    for name, requirement in requirements([file]).items():
+        operators = {specifier.operator for specifier in requirement.specifier}
+        assert operators == {">=", "<"}, f"{name} has no upper bound in {file}"
 
 
 def test_pip_extras_equal_the_requirements_files():

@@ -13,7 +13,8 @@ import numpy as np
 from tqdm import tqdm
 
 from dc_keras.clustering.whitening import Whitening, fit_whitening
-from dc_keras.errors import DegenerateDataError
+from dc_keras.errors import DegenerateDataError, InputError
+from dc_keras.memory import free_memory
 from dc_keras.process import return_freed_memory
 
 
@@ -61,6 +62,7 @@ def compute_descriptors(
         The descriptors of all images, with the whitening fitted for them.
 
     Raises:
+        InputError: If there is less memory than they take.
         DegenerateDataError: If features are not finite or all alike.
     """
     sample = np.arange(num_images)
@@ -75,6 +77,7 @@ def compute_descriptors(
         start = 0
         for batch in extract(sample):
             if start == 0:
+                _check_fits_memory((len(sample), batch.shape[1]), (num_images, pca_dim))
                 features = np.empty((len(sample), batch.shape[1]), np.float32)
             features[start : start + len(batch)] = _check_finite(batch)
             start += len(batch)
@@ -94,6 +97,31 @@ def compute_descriptors(
             start += len(batch)
             bar.update(len(batch))
     return Descriptors(descriptors, whitening, pca_seconds)
+
+
+def _check_fits_memory(features: tuple[int, int], descriptors: tuple[int, int]) -> None:
+    """Compares what will be held at a time, in 32 bits, with the memory that can be had.
+
+    A smaller sample would do, but how much memory is free must not decide about results.
+
+    Args:
+        features: Rows and columns of those that PCA is fitted on.
+        descriptors: Those of all images.
+
+    Raises:
+        InputError: If there is less.
+    """
+    of_sample = features[0] * descriptors[1]
+    needed = 4 * (of_sample + max(features[0] * features[1], descriptors[0] * descriptors[1]))
+    free = free_memory()
+    if needed > free.bytes:
+        raise InputError(
+            "The features do not fit into memory. Received: "
+            f"{features[0]:,} images to fit PCA on, of {features[1]:,} features, and "
+            f"{descriptors[0]:,} descriptors of {descriptors[1]:,} values: "
+            f"{needed / 1e9:.2g} GB, of {free.bytes / 1e9:.2g} GB {free.told}. Expected less; "
+            "lower --pca_images, --pca_dim or --width, or --cache=off, which leaves more."
+        )
 
 
 def _check_finite(features: np.ndarray) -> np.ndarray:

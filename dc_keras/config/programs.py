@@ -4,6 +4,7 @@ import dataclasses
 
 from dc_keras.config.flags import Config, argument, flag
 from dc_keras.config.images import max_pixels_flag, value_range_flag, wrong_value_range
+from dc_keras.config.training import wrong_labels
 from dc_keras.machine import STRATEGIES
 
 BASELINES = ("random", "pixels", "supervised")
@@ -19,6 +20,13 @@ class EvaluationConfig(Config):
     )
     test_dir: str = flag(
         "", "Labelled images to test on; default: --test_fraction of the images of --data_dir."
+    )
+    labels: str = flag(
+        "",
+        "Classes of the images in place of their own, or of those that the run has noted: folders "
+        "(the sub-folders, and images outside are left out), or a CSV file with the columns path "
+        "(below --data_dir) and label, in which images of a --test_dir without classes are looked "
+        "up too.",
     )
     test_fraction: float = flag(
         0.2, "Part of each class to test on without a --test_dir.", above=0, below=1
@@ -53,6 +61,12 @@ class EvaluationConfig(Config):
             for name in self.baselines()
             if name not in BASELINES
         ]
+        found += wrong_labels(self.labels)
+        if self.labels == "none":
+            found.append(
+                "Without labels there is nothing to compare with. Received: --labels=none. "
+                "Expected folders, or a .csv file with the columns path and label."
+            )
         if self.test_dir and self.changed("test_fraction"):
             found.append(
                 "Nothing is split off where there are test images. Received: --test_fraction="

@@ -522,6 +522,8 @@ class TrainingConfig(Config):
             changes["data_dir"] = os.path.abspath(self.data_dir)
         if self.labels.lower().endswith(".csv") and "://" not in self.labels:
             changes["labels"] = os.path.abspath(self.labels)
+        if self.resume not in ("auto", "never"):
+            changes["resume"] = os.path.abspath(self.resume)
         for name, path in changes.items():
             # absl reads UTF-8, takes it apart at line ends and strips the lines.
             if path != path.rstrip() or re.search("[\r\n\ud800-\udfff]", path):

@@ -17,6 +17,7 @@ from dc_keras import assembly
 from dc_keras.assembly import Schedule
 from dc_keras.config import EvaluationConfig, TrainingConfig
 from dc_keras.data.batches.ordered import ordered_batches
+from dc_keras.data.sources.labels import describe_labels
 from dc_keras.errors import CannotWriteError
 from dc_keras.evaluation.calibration import CALIBRATION_IMAGES, calibrate
 from dc_keras.evaluation.copies import count_copies
@@ -56,9 +57,15 @@ def evaluate(config: EvaluationConfig) -> EvaluationReport:
         max_bad_fraction=settings.max_bad_fraction,
         seed=settings.seed,
         pixels=assembly.pixel_options(settings),
+        labels=config.labels,
     )
     split = open_labelled_images(options, run, settings.data_dir)
+    # What is judged on which classes is known before it takes time.
+    print("\n".join(describe_labels(split.train, config.labels)), flush=True)
     _check_writable(folder)
+    copies = count_copies(
+        split.train, split.test, image_size=settings.image_size, batch_size=config.batch_size
+    )
     report = EvaluationReport(
         run_dir=config.run_dir,
         data_dir=config.data_dir or settings.data_dir,
@@ -71,12 +78,8 @@ def evaluate(config: EvaluationConfig) -> EvaluationReport:
         whitened=settings.whiten,
         training_method=settings.clustering,
         remarks=split.remarks,
-        copies=count_copies(
-            split.train,
-            split.test,
-            image_size=settings.image_size,
-            batch_size=config.batch_size,
-        ),
+        copies=copies.exact,
+        near_copies=copies.near,
         calibration=_calibration(settings, len(split.train))[1],
     )
     protocol = Protocol(

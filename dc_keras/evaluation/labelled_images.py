@@ -12,8 +12,9 @@ import numpy as np
 from dc_keras.data.pixels.options import USUAL, PixelOptions
 from dc_keras.data.sources.image_source import ImageSource
 from dc_keras.data.sources.inspection import leave_out_unreadable
+from dc_keras.data.sources.labels import FOLDERS, give_labels
 from dc_keras.data.sources.manifest import positions_of, read_manifest
-from dc_keras.data.sources.open import open_source
+from dc_keras.data.sources.open import OUTSIDE, open_source
 from dc_keras.errors import InputError
 from dc_keras.evaluation import stratified
 from dc_keras.runs.run_directory import RunDirectory
@@ -65,6 +66,8 @@ class SplitOptions:
         max_bad_fraction: Largest fraction of them that may be unreadable.
         seed: Draws them.
         pixels: How the run reads its images, and so all of these.
+        labels: Empty for those of the images or the run; "folders" or a CSV file in their place,
+            see `open_source`.
     """
 
     data_dir: str
@@ -74,6 +77,7 @@ class SplitOptions:
     max_bad_fraction: float
     seed: int
     pixels: PixelOptions = USUAL
+    labels: str = ""
 
 
 def open_labelled_images(options: SplitOptions, run: RunDirectory, run_images: str) -> Split:
@@ -92,14 +96,14 @@ def open_labelled_images(options: SplitOptions, run: RunDirectory, run_images: s
     """
     remarks: list[str] = []
     if options.data_dir:
-        train = open_source(options.data_dir, options=options.pixels)
+        train = open_source(options.data_dir, options.labels, options.pixels)
     elif not run_images:
         raise InputError(
             f"The run has no images of its own, since its weights were imported. Received: "
             f"--run_dir={run.path}. Give labelled images with --data_dir."
         )
     else:
-        train = _images_of_run(run, run_images, options.pixels, remarks)
+        train = _images_of_run(run, run_images, options, remarks)
     data_dir = options.data_dir or run_images
     _check_labels(train, data_dir)
     train = _in_classes(train, _labels(train)[1])
@@ -121,12 +125,20 @@ def open_labelled_images(options: SplitOptions, run: RunDirectory, run_images: s
 
 
 def _images_of_run(
-    run: RunDirectory, run_images: str, pixels: PixelOptions, remarks: list[str]
+    run: RunDirectory, run_images: str, options: SplitOptions, remarks: list[str]
 ) -> ImageSource:
-    """The images of the manifest, with its labels if it has some."""
-    source = open_source(run_images, options=pixels)
+    """The images of the manifest, with the labels that are asked for, or its own if it has some."""
+    labels = options.labels
+    source = open_source(run_images, labels if labels == FOLDERS else "", options.pixels)
     manifest = read_manifest(run.manifest)
     positions, gone = positions_of(manifest.names, source)
+    outside = {path for path, kind in source.findings.passed_over if kind == OUTSIDE}
+    if left_out := len(outside.intersection(gone)):
+        remarks.append(
+            f"{_count(left_out, 'image')} of this run {'is' if left_out == 1 else 'are'} left out, "
+            "outside of the class folders."
+        )
+        gone = [name for name in gone if name not in outside]
     if not len(positions):
         raise InputError(
             f"None of the run's images is there any more. Received: {run_images} with "
@@ -145,7 +157,10 @@ def _images_of_run(
             f"there any more: {_some(gone)}."
         )
     source, before = source.select(positions), source.class_names
-    if any(manifest.labels):
+    if labels:
+        if labels != FOLDERS:
+            give_labels(source, labels)
+    elif any(manifest.labels):
         label_of = dict(zip(manifest.names, manifest.labels, strict=True))
         named = [label_of[name] for name in source.names]
         # Numbers of classes go by their order, and draws by these: it stays that of the source.
@@ -164,7 +179,10 @@ def _listed_unreadable(run: RunDirectory) -> list[str]:
 
 def _open_test(options: SplitOptions, train: ImageSource, remarks: list[str]) -> ImageSource:
     """The test images of the classes of the training images."""
-    test = open_source(options.test_dir, options=options.pixels)
+    folders = options.labels if options.labels == FOLDERS else ""
+    test = open_source(options.test_dir, folders, options.pixels)
+    if test.labels is None and options.labels:
+        give_labels(test, options.labels)
     _check_labels(test, options.test_dir)
     classes = _labels(train)[1]
     test, others = _without_others(_in_classes(test, _labels(test)[1]), classes)
@@ -252,7 +270,7 @@ def _check_labels(source: ImageSource, data_dir: str) -> None:
         raise InputError(
             f"The images have no labels to compare with. Received: {data_dir}. Expected a folder "
             "with one sub-folder for each class, or an .npz file with an array `labels`. Give "
-            "labelled images with --data_dir."
+            "labelled images with --data_dir, or the labels with --labels=FILE.csv."
         )
 
 

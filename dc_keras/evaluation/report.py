@@ -75,6 +75,7 @@ class EvaluationReport:
         training_method: How the training clustered; here it is k-means always.
         remarks: What a reader should know of the images, a sentence each.
         copies: Test images whose centre crop is that of a training image, pixel by pixel.
+        near_copies: Others whose centre crop is nearly that of a training image.
         calibration: What the calibrated network's statistics are of, as a part of a sentence.
         date: When the report was begun, in UTC.
         versions: Versions of the libraries.
@@ -93,6 +94,7 @@ class EvaluationReport:
     training_method: str = "kmeans"
     remarks: tuple[str, ...] = ()
     copies: int = 0
+    near_copies: int = 0
     calibration: str = ""
     date: str = dataclasses.field(default_factory=_now)
     versions: dict[str, str] = dataclasses.field(default_factory=library_versions)
@@ -157,7 +159,7 @@ class EvaluationReport:
         )
         header += [
             line
-            for remark in (*self.remarks, *([self._copies()] if self.copies else []))
+            for remark in (*self.remarks, *self._copies())
             for line in textwrap.wrap(
                 remark, _TERMINAL_WIDTH, initial_indent="  note      ", subsequent_indent=" " * 12
             )
@@ -241,12 +243,22 @@ class EvaluationReport:
             f"{' of k-means' if self.training_method != 'kmeans' else ''}, seed {self.seed}"
         )
 
-    def _copies(self) -> str:
-        known = ": probes and neighbours know their classes" if self.copies else ""
-        return (
-            f"{self.copies:,} of {self.test_images:,} test images have the centre crop of a "
-            f"training image, pixel by pixel{known}."
-        )
+    def _copies(self) -> list[str]:
+        """Sentences about test images that are training images, too, or nearly."""
+        of = f"of {self.test_images:,} test images"
+        told = []
+        if self.copies:
+            told.append(
+                f"{self.copies:,} {of} have the centre crop of a training image, pixel by pixel: "
+                "probes and neighbours know their classes."
+            )
+        if self.near_copies:
+            others = "others " if self.copies else ""
+            told.append(
+                f"{self.near_copies:,} {others}{of} have a near copy among the training images, "
+                "such as the same picture encoded anew, resized, brightened or cut a little."
+            )
+        return told
 
     def _clustering(self) -> str:
         """What becomes of the features, as the end of a sentence."""
@@ -276,7 +288,7 @@ class EvaluationReport:
         lines = [
             f"- Split: {self.split}. Every network is measured on the same images, without dropout "
             "or augmentation, and its weights stay as they are.",
-            f"- Copies: {self._copies()}",
+            f"- Copies: {' '.join(self._copies()) or 'No test image is a copy or near copy.'}",
             f"- Clusters: the fc7 features of the {self.train_images:,} training images are "
             f"{self._clustering()} NMI is "
             "I(A; B) / sqrt(H(A) H(B)). Accuracy (acc.) is that of the best one-to-one matching of "

@@ -4,8 +4,9 @@
     python evaluate.py --run_dir=RUN --test_dir=OTHER_LABELLED_IMAGES
     python evaluate.py --run_dir=RUN --baseline=random,supervised
 
-It needs labels: class sub-folders, or an array `labels` in an .npz file. They are used here alone,
-never in training. Results go to RUN/evaluation, or to --out, as JSON and Markdown.
+It needs labels: class sub-folders, an array `labels` in an .npz file, or --labels=FILE.csv. They
+are used here alone, never in training. Results go to RUN/evaluation, or to --out, as JSON and
+Markdown.
 
 Exit codes: 0 on success, 2 on flags or images that the program cannot work with.
 """

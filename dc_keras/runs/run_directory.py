@@ -133,15 +133,16 @@ class RunDirectory:
                 f"The run directory already holds a run. Received: --run_dir={self.path} with "
                 "--resume=never. Use another --run_dir, or --resume=auto to go on with it."
             )
-        if config.resume != "auto":
-            checkpoint = pathlib.Path(config.resume).absolute()
-            if checkpoint.parent != self.checkpoints.absolute():
-                raise InputError(
-                    "The run directory already holds a run, which a checkpoint of another one "
-                    f"would replace. Received: --run_dir={self.path} with --resume={checkpoint}. "
-                    "Use another --run_dir, or a checkpoint of this run."
-                )
         settings, config = self.config(), self.completed(config)
+        # A run that began with a checkpoint of another one goes on with the command that began it.
+        known = config.resume in ("auto", self._began_with())
+        if not known and not self.holds(config.resume):
+            raise InputError(
+                "The run directory already holds a run, which a checkpoint of another one "
+                f"would replace. Received: --run_dir={self.path} with --resume={config.resume}. "
+                "Use another --run_dir, or a checkpoint of this run; to go on with the run that "
+                "is there, give the same command with --resume=auto."
+            )
         if not settings.data_dir:
             raise InputError(
                 "The run directory holds imported weights alone, from which no training can go on. "
@@ -159,6 +160,16 @@ class RunDirectory:
                 + "\n".join(lines)
                 + f"\nUse another --run_dir, or go on with --flagfile={self.flags}."
             )
+
+    def _began_with(self) -> str:
+        """The --resume of the latest command of this run; read as flags, it would be "auto"."""
+        text = self.flags.read_text(encoding="utf-8", errors="replace")
+        given = re.findall(r"^--resume=(.*)$", text, re.MULTILINE)
+        return given[-1] if given else "auto"
+
+    def holds(self, checkpoint: str | os.PathLike) -> bool:
+        """Whether a path is that of a checkpoint of this run."""
+        return pathlib.Path(checkpoint).absolute().parent == self.checkpoints.absolute()
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:

@@ -205,9 +205,10 @@ def make_clusterer(
 def make_guard(config: TrainingConfig, run: RunDirectory) -> CollapseGuard:
     """Makes what looks for signs of collapse, from the first clustering of the run on."""
     earlier = {
-        record["epoch"] - 1: record["cluster"]
+        record["epoch"] - 1: figures
         for record in run.read_metrics()
-        if "clusters" in record["cluster"]
+        # Epochs without a clustering have no figures; what other programs append may have none.
+        if isinstance(figures := record.get("cluster"), dict) and "clusters" in figures
     }
     return CollapseGuard(
         earlier,

@@ -31,7 +31,8 @@ def load_latest(
     Args:
         run: The run that goes on.
         model: The compiled trainer.
-        resume: "auto", "never", or the folder of a checkpoint.
+        resume: "auto", "never", or the folder of a checkpoint. One of another run counts as long
+            as this run has none of its own: it has gone on from there since.
         num_images: Images of the run.
 
     Returns:
@@ -40,10 +41,9 @@ def load_latest(
     Raises:
         InputError: If the checkpoint asked for is none, or does not fit.
     """
-    if resume not in ("auto", "never"):
-        candidates: Sequence[pathlib.Path] = [pathlib.Path(resume)]
-    else:
-        candidates = run.newest_checkpoints()
+    candidates: Sequence[pathlib.Path] = run.newest_checkpoints()
+    if resume not in ("auto", "never") and (run.holds(resume) or not candidates):
+        candidates = [pathlib.Path(resume)]
     if not candidates:
         run.forget_after(Place(0))
         return None

@@ -1,5 +1,7 @@
 """Descriptors of all images, in bounded memory."""
 
+import subprocess
+import sys
 import tracemalloc
 
 import numpy as np
@@ -8,6 +10,7 @@ import pytest
 from dc_keras.clustering.descriptors import compute_descriptors
 from dc_keras.clustering.whitening import fit_whitening
 from dc_keras.errors import DegenerateDataError
+from repository import REPOSITORY
 
 
 def fake_extraction(features, log, batch_size=7):
@@ -68,3 +71,34 @@ def test_features_that_are_not_finite(rng, where):
     features[where, 2] = np.nan
     with pytest.raises(DegenerateDataError, match="not finite.*lower --learning_rate"):
         compute_descriptors(fake_extraction(features, []), 50, pca_dim=8, pca_images=20, rng=rng)
+
+
+UNDER_A_LIMIT = """
+import resource
+import numpy as np
+from dc_keras.clustering.descriptors import compute_descriptors
+from dc_keras.errors import InputError
+
+with open("/proc/self/statm") as file:
+    taken = int(file.read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (taken + (256 << 20), -1))
+
+def extract(indices):
+    yield np.zeros((10, 1000), np.float32)
+    raise SystemExit("it went on")
+
+try:
+    compute_descriptors(
+        extract, 100_000, pca_dim=8, pca_images=100_000, rng=np.random.default_rng(0)
+    )
+except InputError as error:
+    print(error)
+"""
+
+
+def test_features_that_do_not_fit_into_memory_are_refused_before_they_are_extracted():
+    done = subprocess.run(
+        [sys.executable, "-c", UNDER_A_LIMIT], cwd=REPOSITORY, capture_output=True, text=True
+    )
+    assert "0.4 GB, of 0." in done.stdout, done.stderr
+    assert "left by ulimit -v" in done.stdout and "--pca_images" in done.stdout

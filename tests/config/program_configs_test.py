@@ -53,6 +53,19 @@ def test_virtual_devices_that_would_not_be_used_are_refused():
         EvaluationConfig.from_arguments([*given, "--strategy=one"]).validate()
 
 
+@pytest.mark.parametrize("labels", ["folders", "classes.csv"])
+def test_labels_for_an_evaluation(labels):
+    EvaluationConfig.from_arguments(["--run_dir=r", f"--labels={labels}"]).validate()
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"), [("none", "nothing to compare with"), ("classes", "Invalid --labels")]
+)
+def test_labels_that_an_evaluation_cannot_use_are_refused(labels, message):
+    with pytest.raises(InputError, match=f"{message}[^E]*{labels}"):
+        EvaluationConfig.from_arguments(["--run_dir=r", f"--labels={labels}"]).validate()
+
+
 @pytest.mark.parametrize("flag", ["--short_side=9", "--shard_images=9", "--max_bad_fraction=0.5"])
 def test_verifying_takes_no_flags_of_packing(flag):
     PackConfig.from_arguments(["--verify", "packed"]).validate()

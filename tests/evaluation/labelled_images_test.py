@@ -6,10 +6,11 @@ import shutil
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import textures
 from dc_keras.data.sources.inspection import write_unreadable
-from dc_keras.data.sources.manifest import write_manifest
+from dc_keras.data.sources.manifest import read_manifest, write_manifest
 from dc_keras.data.sources.open import open_source
 from dc_keras.errors import InputError
 from dc_keras.evaluation import labelled_images
@@ -165,6 +166,42 @@ def test_images_that_a_run_left_out_are_not_new(options, run, folder):
     write_manifest(source.select(np.arange(1, 40)), run.manifest)
     write_unreadable({source.names[0]: "damaged"}, run.unreadable)
     assert opened(run, folder, options).remarks == ()
+
+
+def test_labels_of_a_file_take_the_place_of_those_of_the_run(options, trained, folder, tmp_path):
+    add_a_class(folder)
+    names = read_manifest(trained.manifest).names
+    rows = "".join(f"{name},{'even' if int(name[-5]) % 2 == 0 else 'odd'}\n" for name in names)
+    (tmp_path / "labels.csv").write_text(f"path,label\n{rows}")
+    split = opened(trained, folder, options, labels=str(tmp_path / "labels.csv"))
+    assert split.class_names == ("even", "odd")
+    assert len(split.train) + len(split.test) == 40
+    assert named(split.test) == ["even" if int(n[-5]) % 2 == 0 else "odd" for n in split.test.names]
+
+
+def test_labels_of_a_file_serve_test_images_without_classes(options, run, folder, tmp_path):
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    images, labels = textures.textures(1, seed=5)
+    for number, image in enumerate(images):
+        Image.fromarray(image).save(flat / f"{number}.png")
+    classes = [textures.CLASSES[label][0] for label in labels]
+    of_train = [f"{path.relative_to(folder)},{path.parent.name}" for path in folder.rglob("*.png")]
+    of_test = [f"{number}.png,{name}" for number, name in enumerate(classes)]
+    (tmp_path / "all.csv").write_text("\n".join(["path,label", *of_train, *of_test]))
+    options = dataclasses.replace(options, test_dir=str(flat), labels=str(tmp_path / "all.csv"))
+    assert named(open_labelled_images(options, run, "").test) == classes
+
+
+def test_labels_of_folders_leave_out_images_of_the_run_beside_them(options, run, folder):
+    add_a_stray_picture(folder)
+    run.path.mkdir()
+    write_manifest(open_source(str(folder)), run.manifest)
+    with pytest.raises(InputError, match="no labels.*--labels=FILE.csv"):
+        opened(run, folder, options)
+    split = opened(run, folder, options, labels="folders")
+    assert split.class_names == ("fine", "grain", "ridge", "weave")
+    assert split.remarks == ("1 image of this run is left out, outside of the class folders.",)
 
 
 def test_images_that_are_gone_are_named(options, trained, folder):

@@ -119,12 +119,15 @@ def test_what_is_to_be_known_of_the_images_is_said(report):
 
 
 def test_copies_of_training_images_are_said(report):
-    told = "0 of 2,000 test images have the centre crop of a training image, pixel by pixel."
-    assert told in report.to_markdown() and "centre crop" not in report.to_terminal()
-    report.copies = 12
-    told = "12 of 2,000 test images have the centre crop of a training image, pixel by pixel: pr"
+    assert "No test image is a copy or near copy." in report.to_markdown()
+    assert "training image," not in report.to_terminal()
+    report.copies, report.near_copies = 12, 5
+    exact = "12 of 2,000 test images have the centre crop of a training image, pixel by pixel: pr"
+    near = "5 others of 2,000 test images have a near copy among the training images, such as"
     for text in (report.to_terminal(), report.to_markdown()):
-        assert told in " ".join(text.split())
+        assert exact in " ".join(text.split()) and near in " ".join(text.split())
+    report.copies = 0
+    assert "5 of 2,000 test images have a near copy" in " ".join(report.to_terminal().split())
 
 
 def test_markdown_says_what_calibrated_is(report):

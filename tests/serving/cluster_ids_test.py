@@ -2,6 +2,7 @@
 
 import csv
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -83,6 +84,16 @@ def test_the_file_has_a_line_for_each_image(images, model, run, folder, tmp_path
         assert int(row["cluster"]) == clusters[index]
         assert 0 <= float(row["distance"]) < 2.01
     assert not rows
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_an_archive_gives_the_same_lines_as_its_folder(run, folder, tmp_path, kind):
+    archive = shutil.make_archive(str(tmp_path / "images"), kind, folder)
+    for data_dir, out in ((str(folder), "of_folder.csv"), (archive, "of_archive.csv")):
+        write_clusters(
+            str(run.path), data_dir, str(tmp_path / out), max_bad_fraction=0, batch_size=5
+        )
+    assert (tmp_path / "of_archive.csv").read_text() == (tmp_path / "of_folder.csv").read_text()
 
 
 def test_the_file_holds_no_formulas(run, folder, tmp_path):

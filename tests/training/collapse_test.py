@@ -78,6 +78,14 @@ def test_the_guard_knows_what_is_in_use(tmp_path):
     assert "--mode=" not in str(told.value) and "--sampler=" not in str(told.value)
 
 
+def test_the_guard_stands_records_without_figures_of_clusters(tmp_path):
+    run = RunDirectory(tmp_path)
+    for record in ({}, {"cluster": None}, {"cluster": {}}, {"cluster": HEALTHY}):
+        run.append_metrics({"epoch": 1 + len(run.read_metrics()), **record})
+    guard = make_guard(tiny("images", tmp_path), run)
+    guard.begin_turn(turn_with(4, **HEALTHY))
+
+
 def test_the_first_clustering_has_none_before_it():
     first = {name: HEALTHY[name] for name in HEALTHY.keys() - {"churn", "views_retrieved"}}
     assert signs_of_collapse([first], 0.3) == {}

@@ -2,11 +2,13 @@
 
 import csv
 import dataclasses
+import shutil
 import threading
 import time
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 import textures
@@ -150,6 +152,15 @@ def test_a_run_that_goes_on_takes_the_images_of_its_manifest(run, folder):
     textures.write_folders(folder, *textures.textures(1, seed=9), ["new a", "b", "c", "d"])
     again = open_images(options(folder), run)
     assert again.names == names and not again.gone
+
+
+def test_a_run_of_an_archive_goes_on_with_it_or_its_folder(run, folder, tmp_path):
+    archive = shutil.make_archive(str(tmp_path / "images"), "zip", folder)
+    source = start(run, archive)
+    for data_dir in (archive, folder):
+        again = open_images(options(data_dir), run)
+        assert again.names == source.names and not again.gone
+        assert again.load(tf.constant(5)).numpy() == source.load(tf.constant(5)).numpy()
 
 
 def test_a_run_that_goes_on_has_stand_ins_for_what_is_gone(run, folder, capsys):

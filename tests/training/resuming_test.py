@@ -4,12 +4,14 @@ import contextlib
 import dataclasses
 import io
 import os
+import shutil
 import signal
 
 import numpy as np
 import pytest
 
 from dc_keras.errors import DegenerateDataError, InputError
+from dc_keras.files import remove_directory
 from dc_keras.runs.checkpoints import Checkpoint, Place, epoch_state
 from dc_keras.runs.run_directory import RunDirectory
 from dc_keras.training.interruption import Interrupted, Interruption
@@ -162,6 +164,17 @@ def test_a_run_starts_from_a_named_checkpoint(tmp_path, npz, first, capsys):
     )
 
 
+def test_and_goes_on_with_the_same_command(tmp_path, npz, first, capsys):
+    flags = tmp_path / "other", f"--resume={first.checkpoints}/epoch-0001"
+    other = train(tiny(npz, *flags))
+    remove_directory(other.model)
+    train(tiny(npz, *flags))
+    assert f"Going on after epoch 2 from {other.checkpoints}/epoch-0002" in capsys.readouterr().out
+    assert [record["epoch"] for record in other.read_metrics()] == [2]
+    with pytest.raises(InputError, match="the same command with --resume=auto"):
+        train(tiny(npz, flags[0], f"--resume={first.checkpoints}/epoch-0002"))
+
+
 @pytest.fixture
 def second(tmp_path, npz):
     """A run of one epoch."""
@@ -184,6 +197,14 @@ def test_damaged_checkpoints_are_not_thrown_away(npz, second):
     with pytest.raises(InputError, match="No checkpoint of the run can be read"):
         train(tiny(npz, second.path, "--epochs=2"))
     assert weights.exists()
+
+
+def test_until_a_run_has_a_checkpoint_it_begins_with_the_one_that_was_named(tmp_path, first, model):
+    run, named = RunDirectory(tmp_path), str(first.checkpoints / "epoch-0001")
+    run.checkpoints.mkdir()
+    assert load_latest(run, model, named, num_images=64).place == Place(1)
+    shutil.copytree(first.checkpoints / "epoch-0002", run.checkpoints / "epoch-0002")
+    assert load_latest(run, model, named, num_images=64).place == Place(2)
 
 
 def test_a_checkpoint_that_is_none(tmp_path, npz):

@@ -15,41 +15,48 @@ from dc_keras.memory import free_memory
 
 
 class ArraySource(ImageSource):
-    """Images of one size held in memory."""
+    """Images of one size held in memory, once: sources of some of them share it."""
 
     def __init__(
         self,
-        images: np.ndarray,
+        images: np.ndarray | tf.Variable,
         names: Sequence[str],
         labels: np.ndarray | None = None,
         class_names: tuple[str, ...] | None = None,
+        *,
+        rows: np.ndarray | None = None,
     ):
-        """Makes a source of an array.
+        """Makes a source of an array, which is copied.
 
         Args:
-            images: uint8 (n, h, w, 1 or 3).
+            images: uint8 (m, h, w, 1 or 3); a variable is taken as it is.
             names: n names.
             labels: int32 (n,) or None.
             class_names: Names of the classes or None.
+            rows: Where the n images are in the array, integers (n,); None for m images in order.
         """
-        self.images = images
         super().__init__(names, labels, class_names)
+        self._rows = np.arange(len(self.names)) if rows is None else rows
         # Without the device, a machine with a GPU would keep the images in the GPU's memory. As a
         # variable, because pipelines copy the tensors that they use.
         with tf.device("/cpu:0"):
-            self._pixels = tf.Variable(images, trainable=False)
+            is_held = isinstance(images, tf.Variable)
+            self._pixels: tf.Variable = images if is_held else tf.Variable(images, trainable=False)
+            self._places = tf.constant(self._rows, tf.int64)
+
+    @property
+    def images(self) -> np.ndarray:
+        """The images, uint8 (n, h, w, 1 or 3), copied."""
+        return self._pixels.numpy()[self._rows]
 
     def load(self, index: tf.Tensor) -> tf.Tensor:
         """Takes one image out of the array, grey repeated to RGB; see `ImageSource.load`."""
-        image = tf.gather(self._pixels, index)
-        return image if self.images.shape[-1] == 3 else tf.repeat(image, 3, axis=-1)
+        image = tf.gather(self._pixels, tf.gather(self._places, index))
+        return image if self._pixels.shape[-1] == 3 else tf.repeat(image, 3, axis=-1)
 
     def _some(self, keep: np.ndarray) -> "ArraySource":
-        """The source of some of the images, copied; see `ImageSource.select`."""
-        return ArraySource(
-            self.images[keep],
-            *self.names_and_labels(keep),
-        )
+        """The source of some of the images, which are not copied; see `ImageSource.select`."""
+        return ArraySource(self._pixels, *self.names_and_labels(keep), rows=self._rows[keep])
 
 
 def open_npz(path: str) -> ArraySource:

@@ -119,7 +119,7 @@ def hold_decoded(
         return source, ""
     if mode == "off":
         return source, _FROM_FILES
-    sample = _decoded_sizes(source, seed)
+    sample = decoded_sizes(source, seed)
     if not len(sample):
         return source, _FROM_FILES
     needed = float(np.mean(sample)) * len(source)
@@ -137,8 +137,8 @@ def hold_decoded(
         return source, f"{_FROM_FILES} ({sizes})"
     where = "into a file" if on_disk else "into memory"
     say(f"Decoding all images once, {where}: {sizes}")
-    threads = int((free_memory().bytes - needed) / 2 / (_IMAGES_A_THREAD * float(max(sample))))
-    images = _decode_all(source, max(1, min(threads, READERS)), progress)
+    threads = threads_that_fit(free_memory().bytes - needed, _IMAGES_A_THREAD * max(sample))
+    images = _decode_all(source, threads, progress)
     try:
         if on_disk:
             held = _in_file(source, images, most, folder)
@@ -247,7 +247,20 @@ def _source_of(
     return held.read_with(source.options)
 
 
-def _decoded_sizes(source: ImageSource, seed: int) -> list[int]:
+def threads_that_fit(free: float, bytes_a_thread: float) -> int:
+    """How many threads may work at a time, one for each image that is read where they fit.
+
+    Args:
+        free: Bytes of memory that are free. Half of them are left to others.
+        bytes_a_thread: What a thread holds at a time.
+
+    >>> threads_that_fit(free=1e9, bytes_a_thread=4e8)
+    1
+    """
+    return max(1, min(int(free / 2 / max(bytes_a_thread, 1)), READERS))
+
+
+def decoded_sizes(source: ImageSource, seed: int) -> list[int]:
     """Bytes that each of some images takes, of which those that can be read stand for all."""
     rng = np.random.default_rng(seed)
     sample = rng.choice(len(source), min(_SAMPLE, len(source)), replace=False)

@@ -1,9 +1,10 @@
 """Image files below a folder, with classes by its sub-folders or without."""
 
 import collections
+import dataclasses
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -60,34 +61,27 @@ class FolderSource(ImageSource):
         )
 
 
-def in_order(
-    root: str, paths: list[tuple[str, ...]]
-) -> tuple[list[tuple[str, ...]], list[str] | None]:
-    """Sorts files below a folder, and tells the first sub-folder of each if all lie in one.
+@dataclasses.dataclass(frozen=True)
+class TieBreaks:
+    """What images of the same path within their classes are sorted by.
 
-    Args:
-        root: The folder.
-        paths: Paths as their parts, sorted.
+    Attributes:
+        size: The size of a file in bytes; -1 if it cannot be read, which the inspection reports.
+        digest: A checksum of its content; empty likewise.
     """
-    if any(len(parts) == 1 for parts in paths):
-        return paths, None
-    paths = sorted_without_classes(root, paths)
-    return paths, [parts[0] for parts in paths]
+
+    size: Callable[[tuple[str, ...]], int]
+    digest: Callable[[tuple[str, ...]], bytes]
 
 
-def sorted_without_classes(root: str, paths: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    """Sorts files of class folders so that the names of the classes do not matter.
-
-    The place of an image decides which random draws it gets, so in an order by full path the labels
-    would reach the training. Files are sorted by their path within the class folder; those that
-    share it, such as a/0001.jpg and b/0001.jpg, by size and, if need be, by content.
-    """
+def of_files(root: str) -> TieBreaks:
+    """Those of files below a folder of any file system."""
 
     def size(parts):
         try:
             return tf.io.gfile.stat(os.fsencode(os.path.join(root, *parts))).length
         except tf.errors.OpError:
-            return -1  # A broken link: the inspection will report it.
+            return -1
 
     def digest(parts):
         try:
@@ -96,8 +90,33 @@ def sorted_without_classes(root: str, paths: list[tuple[str, ...]]) -> list[tupl
         except tf.errors.OpError:
             return b""
 
+    return TieBreaks(size, digest)
+
+
+def in_order(
+    paths: list[tuple[str, ...]], ties: TieBreaks
+) -> tuple[list[tuple[str, ...]], list[str] | None]:
+    """Sorts files, and tells the first folder of each if all lie in one.
+
+    Args:
+        paths: Paths as their parts, sorted.
+        ties: What files of equal paths are sorted by.
+    """
+    if any(len(parts) == 1 for parts in paths):
+        return paths, None
+    paths = sorted_without_classes(paths, ties)
+    return paths, [parts[0] for parts in paths]
+
+
+def sorted_without_classes(paths: list[tuple[str, ...]], ties: TieBreaks) -> list[tuple[str, ...]]:
+    """Sorts files of class folders so that the names of the classes do not matter.
+
+    The place of an image decides which random draws it gets, so in an order by full path the labels
+    would reach the training. Files are sorted by their path within the class folder; those that
+    share it, such as a/0001.jpg and b/0001.jpg, by size and, if need be, by content.
+    """
     keys: dict[tuple[str, ...], tuple] = {parts: (parts[1:],) for parts in paths}
-    for tie_break in (size, digest):
+    for tie_break in (ties.size, ties.digest):
         shared = collections.Counter(keys.values())
         keys = {
             parts: key if shared[key] == 1 else (*key, tie_break(parts))

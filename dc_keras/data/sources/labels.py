@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from dc_keras.data.sources.archives import ArchiveSource
 from dc_keras.data.sources.folder import FolderSource
 from dc_keras.data.sources.image_source import ImageSource
 from dc_keras.data.sources.tables import read_table
@@ -63,7 +64,7 @@ def give_labels(source: ImageSource, labels: str) -> None:
 
 def _label_of(name: str, source: ImageSource, by_name: Mapping[str, str], file: str) -> str | None:
     if name in by_name or not isinstance(source, FolderSource):
-        return by_name.get(name)
+        return by_name.get(name, by_name.get(name.removeprefix(getattr(source, "common", ""))))
     path = os.path.abspath(os.path.join(source.root, name))
     # An absolute path, one from the file's folder on, or one from the working directory on.
     for start in (os.sep, os.path.dirname(os.path.abspath(file)), os.getcwd()):
@@ -93,16 +94,17 @@ def describe_labels(source: ImageSource, labels: str = "") -> list[str]:
     more = len(source.class_names) - _SHOWN
     line = f"Classes, for figures alone: {len(counts):,}: {shown}"
     line += f" and {more:,} more" if more > 0 else ""
-    by_folder = isinstance(source, FolderSource) and labels in ("", FOLDERS)
+    by_folder = isinstance(source, FolderSource | ArchiveSource) and labels in ("", FOLDERS)
     return [line, *(_suspicious(source, source.class_names) if by_folder else [])]
 
 
 def _strays(source: ImageSource) -> list[str]:
     """Images beside class folders: a single one takes the labels from all."""
-    if not isinstance(source, FolderSource):
+    if not isinstance(source, FolderSource | ArchiveSource):
         return []
-    outside = [name for name in source.names if "/" not in name]
-    folders = sorted({name.split("/")[0] for name in source.names if "/" in name})
+    names = [name.removeprefix(getattr(source, "common", "")) for name in source.names]
+    outside = [name for name in names if "/" not in name]
+    folders = sorted({name.split("/")[0] for name in names if "/" in name})
     if not folders or not outside:
         return []
     shown = ", ".join(map(_in_a_line, outside[:3])) + " and others" * (len(outside) > 3)
@@ -115,19 +117,20 @@ def _strays(source: ImageSource) -> list[str]:
 
 
 def _suspicious(source: ImageSource, class_names: tuple[str, ...]) -> list[str]:
-    root = getattr(source, "root", "")
-    first = os.path.join(root, class_names[0])
+    remedy_of_part = "make an archive of it alone"
+    if isinstance(source, FolderSource):
+        remedy_of_part = f"use --data_dir={os.path.join(source.root, class_names[0])}"
     if len(class_names) == 1:
         deep = any(name.count("/") > 1 for name in source.names)
-        remedy = f"use --data_dir={first}" if deep else "images of other classes are missing"
+        remedy = remedy_of_part if deep else "images of other classes are missing"
         return [
             f"There is a single class, the sub-folder {_in_a_line(class_names[0])}. If it is the "
             f"whole data set, {remedy}; if there are no classes, --labels=none."
         ]
     if all(name.lower() in _PARTS_OF_SETS for name in class_names):
         return [
-            "These classes look like parts of a data set. To use one of them, name it: "
-            f"--data_dir={first}; for all without classes: --labels=none."
+            "These classes look like parts of a data set. To use one of them, "
+            f"{remedy_of_part}; for all without classes: --labels=none."
         ]
     if all(_SHARES.fullmatch(name) for name in class_names):
         return [

@@ -8,6 +8,7 @@ import collections
 import dataclasses
 import errno
 import heapq
+import io
 import itertools
 import os
 import stat
@@ -27,7 +28,7 @@ Parts = tuple[str, ...]
 # More than any image of as many pixels as are read takes. What is larger would fill the memory.
 MAX_FILE_BYTES = 1 << 30
 
-SPECIAL, TOO_LARGE = "special file", "file above 1 GiB"
+SPECIAL, TOO_LARGE, DAMAGED = "special file", "file above 1 GiB", "damaged file"
 BROKEN_LINK, MISSING, LOCKED = "broken link", "missing file", "file that may not be read"
 LOCKED_FOLDER = "folder that cannot be listed"
 # Not looked at, for the inspection will.
@@ -111,6 +112,33 @@ def list_named(root: str, names: Iterable[str]) -> Listing:
     return sort_out(((name,) for name in dict.fromkeys(names)), kind, [])
 
 
+def list_members(
+    names: Iterable[Parts],
+    read: Callable[[Parts, int | None], bytes],
+    passed: list[tuple[Parts, str]],
+) -> Listing:
+    """Lists the files of an archive, without those that systems leave there.
+
+    Args:
+        names: Their paths.
+        read: Gives at most so many of the first bytes of one, or all; called in threads.
+        passed: Paths and kinds of what is passed over anyway.
+    """
+
+    def kind(parts):
+        if told := _kind_by_name(parts[-1]):
+            return told
+        try:
+            kind = file_kinds.kind_of_start(read(parts, file_kinds.START))
+            if kind == "TIFF" and file_kinds.has_several_pages(io.BytesIO(read(parts, None))):
+                return SEVERAL_PAGES
+            return kind
+        except tf.errors.OpError:
+            return DAMAGED
+
+    return sort_out(_without_system(names, passed), kind, passed)
+
+
 def sort_out(
     files: Iterable[Parts], kind: Callable[[Parts], str], passed: list[tuple[Parts, str]]
 ) -> Listing:
@@ -153,12 +181,12 @@ def kind_of_file(path: str) -> str:
             return "folder"
         if not stat.S_ISREG(status.st_mode):
             return SPECIAL
-        if tfrecords.is_shard(name):
-            return file_kinds.SHARD
         if status.st_size > MAX_FILE_BYTES:
-            return TOO_LARGE
+            return file_kinds.SHARD if tfrecords.is_shard(name) else TOO_LARGE
         if is_named_image:
             return _IMAGE
+        if tfrecords.is_shard(name):
+            return file_kinds.SHARD
         if told := file_kinds.kind_of_name(name):
             return told
         with open(path, "rb") as file:
@@ -173,12 +201,15 @@ def kind_of_file(path: str) -> str:
         return BROKEN_LINK if os.path.islink(path) else MISSING
 
 
-def _kind_remote(root: str, parts: Parts) -> str:
-    if parts[-1].lower().endswith(IMAGE_SUFFIXES):
+def _kind_by_name(name: str) -> str:
+    """What a file is by its name; empty where its content must be looked at."""
+    if name.lower().endswith(IMAGE_SUFFIXES):
         return _IMAGE
-    if tfrecords.is_shard(parts[-1]):
-        return file_kinds.SHARD
-    if told := file_kinds.kind_of_name(parts[-1]):
+    return file_kinds.SHARD if tfrecords.is_shard(name) else file_kinds.kind_of_name(name)
+
+
+def _kind_remote(root: str, parts: Parts) -> str:
+    if told := _kind_by_name(parts[-1]):
         return told
     try:
         with tf.io.gfile.GFile(os.fsencode("/".join([root, *parts])), "rb") as file:
@@ -272,20 +303,25 @@ def _is_folder(entry: os.DirEntry) -> bool:
 
 def _walk_remote(root: str, passed: list[tuple[Parts, str]]) -> Iterator[Parts]:
     """`_walk` for file systems that have no links."""
+    files = (
+        (*filter(None, folder.removeprefix(root).split("/")), name)
+        for folder, _, names in tf.io.gfile.walk(root)
+        for name in names
+    )
+    return _without_system(files, passed)
+
+
+def _without_system(files: Iterable[Parts], passed: list[tuple[Parts, str]]) -> Iterator[Parts]:
+    """Leaves out hidden files and those of systems; folders of these are told once."""
     told = set()
-    for folder, _, files in tf.io.gfile.walk(root):
-        parts = tuple(filter(None, folder.removeprefix(root).split("/")))
+    for parts in files:
         if any(part.startswith(".") for part in parts):
             continue
         systems = [at for at, part in enumerate(parts) if file_kinds.is_system(part)]
-        if systems:
-            told.add(parts[: systems[0] + 1])
+        if not systems:
+            yield parts
             continue
-        for name in files:
-            if name.startswith("."):
-                continue
-            if kind := file_kinds.is_system(name):
-                passed.append(((*parts, name), kind))
-            else:
-                yield (*parts, name)
-    passed.extend((parts, file_kinds.SYSTEM_FOLDER) for parts in sorted(told))
+        place = parts[: systems[0] + 1]
+        if place not in told:
+            told.add(place)
+            passed.append((place, file_kinds.is_system(place[-1])))

@@ -1,6 +1,9 @@
 """Opens a data set of any kind by what the user calls it."""
 
+import dataclasses
 import glob
+import hashlib
+import itertools
 import os
 from collections.abc import Sequence
 
@@ -8,11 +11,20 @@ import tensorflow as tf
 
 from dc_keras.data.pixels.options import USUAL, PixelOptions
 from dc_keras.data.sources import array_records, tfds, tfrecords
+from dc_keras.data.sources.archive_index import kind_of_archive, read_index
+from dc_keras.data.sources.archives import ArchiveSource, OpenArchive
 from dc_keras.data.sources.arrays import open_digits, open_npz
-from dc_keras.data.sources.folder import FolderSource, in_order
+from dc_keras.data.sources.findings import Findings
+from dc_keras.data.sources.folder import FolderSource, TieBreaks, in_order, of_files
 from dc_keras.data.sources.image_source import ImageSource
 from dc_keras.data.sources.labels import FOLDERS, give_labels, numbered_classes
-from dc_keras.data.sources.listing import Listing, list_folder, list_matches, list_named
+from dc_keras.data.sources.listing import (
+    Listing,
+    list_folder,
+    list_matches,
+    list_members,
+    list_named,
+)
 from dc_keras.data.sources.manifest import read_manifest
 from dc_keras.data.sources.paths import absolute, is_remote
 from dc_keras.data.sources.tables import is_table, read_table
@@ -36,12 +48,14 @@ def open_source(data_dir: str, labels: str = "", options: PixelOptions = USUAL) 
             that it matches;
             a `.txt` file with the path of an image on each line, or a `.csv` file with the columns
             path and perhaps label; paths are from the file's folder on. See `tables`;
+            a `.zip` or plain `.tar` archive of such a folder, which is not unpacked; a folder in it
+            that holds all images is taken for the data folder. See `archives`;
             an `.npz` file: `images` uint8 (n, h, w, 1 or 3), and perhaps `labels`, integers (n,);
             a folder of TFRecord shards, or a pattern such as `/data/train-*-of-*`; see `tfrecords`;
             a folder that `dc-keras pack` made; see `array_records`;
             `tfds:NAME` or `tfds:NAME@SPLIT`: a data set of TensorFlow Datasets; see `tfds`;
             `sklearn:digits`: the 1,797 grey 8x8 digits that come with scikit-learn.
-            All but packed folders may be on any file system of `tf.io.gfile`, such as `gs://`.
+            All but packed folders and archives may be on any file system of `tf.io.gfile`, such as `gs://`.
         labels: Empty for those that the data set has; "folders" for the sub-folders' names, without
             images outside of them; "none"; or a CSV file of path and label, see `give_labels`.
         options: How all that reads the images makes pixels of them.
@@ -59,7 +73,7 @@ def open_source(data_dir: str, labels: str = "", options: PixelOptions = USUAL) 
     """
     only_in_folders = labels == FOLDERS
     source = _open(data_dir, only_in_folders)
-    if only_in_folders and not isinstance(source, FolderSource):
+    if only_in_folders and not isinstance(source, FolderSource | ArchiveSource):
         raise InputError(
             f"There are no folders to take labels from. Received: --labels={FOLDERS} with "
             f"--data_dir={data_dir}. Leave it out, or give a folder of images."
@@ -94,13 +108,16 @@ def _open(data_dir: str, only_in_folders: bool) -> ImageSource:
         return open_npz(data_dir)
     if paths and all(tfrecords.is_shard(path) for path in paths):
         return tfrecords.open_tfrecords(paths)
+    if exists and not is_remote(data_dir) and (kind := kind_of_archive(data_dir)):
+        return _open_archive(data_dir, kind, only_in_folders)
     if matches:
         root = _folder_before(data_dir)
         return _source_of(root, list_matches(root, matches), only_in_folders)
     what = "The data set is a file" if paths else "The data folder is not there"
     raise InputError(
         f"{what}. Received: {data_dir!r} (that is {absolute(data_dir)!r}). Expected: a folder of "
-        "images or a pattern of them, a .csv or .txt list, an .npz file, TFRecord shards (a folder "
+        "images or a pattern of them, a .zip or .tar archive, a .csv or .txt list, an .npz file, "
+        "TFRecord shards (a folder "
         f"of them, or a pattern such as train-*-of-*), a packed folder, tfds:NAME, or {DIGITS!r}. "
         "Check the path."
     )
@@ -155,6 +172,71 @@ def _open_folder(root: str, only_in_folders: bool) -> ImageSource:
 
 def _source_of(root: str, listing: Listing, only_in_folders: bool) -> FolderSource:
     """The source of listed images, with labels where all of them lie in sub-folders."""
+    paths, findings = _checked(root, listing, only_in_folders)
+    paths, folders = in_order(paths, of_files(root))
+    source = FolderSource(root, ["/".join(parts) for parts in paths])
+    if folders:
+        source.labels, source.class_names = numbered_classes(folders)
+    source.findings = findings
+    return source
+
+
+def _open_archive(path: str, kind: str, only_in_folders: bool) -> ArchiveSource:
+    """The source of the images in an archive, with labels as for a folder.
+
+    A folder that holds all images is left out of account: archives often begin with one.
+    """
+    archive = OpenArchive(path)
+    members, passed, notes = read_index(path, kind)
+
+    def read(parts, size):
+        member = members[parts]
+        return archive.read(member) if size is None else archive.start(member, size)
+
+    listing = list_members(members, read, passed)
+    depth = _common_depth(listing.images)
+    common = listing.images[0][:depth] if listing.images else ()
+    inner = dataclasses.replace(listing, images=[parts[depth:] for parts in listing.images])
+    paths, findings = _checked(path, inner, only_in_folders)
+
+    def digest(parts):
+        try:
+            return hashlib.sha256(read((*common, *parts), None)).digest()
+        except tf.errors.OpError:
+            return b""
+
+    ties = TieBreaks(lambda parts: members[(*common, *parts)].size, digest)
+    paths, folders = in_order(paths, ties)
+    full = [(*common, *parts) for parts in paths]
+    source = ArchiveSource(
+        archive,
+        [members[parts] for parts in full],
+        "".join(f"{part}/" for part in common),
+        ["/".join(parts) for parts in full],
+    )
+    if folders:
+        source.labels, source.class_names = numbered_classes(folders)
+    source.findings = findings.also(*notes)
+    return source
+
+
+def _common_depth(paths: Sequence[tuple[str, ...]]) -> int:
+    """How many folders all images lie in."""
+    if not paths:
+        return 0
+    # Of sorted paths, the first and the last have least in common.
+    pairs = zip(paths[0][:-1], paths[-1][:-1], strict=False)
+    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
+
+
+def _checked(
+    root: str, listing: Listing, only_in_folders: bool
+) -> tuple[list[tuple[str, ...]], Findings]:
+    """The listed images that are used, and what was found beside them.
+
+    Raises:
+        InputError: If there are none.
+    """
     paths, findings = listing.images, listing.findings
     if only_in_folders:
         outside = tuple((parts[0], OUTSIDE) for parts in paths if len(parts) == 1)
@@ -165,17 +247,12 @@ def _source_of(root: str, listing: Listing, only_in_folders: bool) -> FolderSour
     if not paths:
         passed = findings.counts()
         raise InputError(
-            f"There are no images in the data folder. Received: {root!r} (that is "
+            f"There are no images in the data set. Received: {root!r} (that is "
             f"{absolute(root)!r}){f' with {passed}' if passed else ''}. Expected: images such as "
-            "JPEG or PNG, in the folder or its sub-folders. Check the path."
+            "JPEG or PNG, in the folder or archive or its sub-folders. Check the path."
             + "".join(f" {note}" for note in findings.notes)
         )
-    paths, folders = in_order(root, paths)
-    source = FolderSource(root, ["/".join(parts) for parts in paths])
-    if folders:
-        source.labels, source.class_names = numbered_classes(folders)
-    source.findings = findings
-    return source
+    return paths, findings
 
 
 def _open_table(path: str, only_in_folders: bool) -> FolderSource:
@@ -197,7 +274,7 @@ def _open_table(path: str, only_in_folders: bool) -> FolderSource:
         parts = tuple(os.path.relpath(place, common).split(os.sep))
         if by_parts.setdefault(parts, name) != name:
             twice.append((name, "file listed twice"))
-    paths, folders = in_order(common, sorted(by_parts))
+    paths, folders = in_order(sorted(by_parts), of_files(common))
     names = [by_parts[parts] for parts in paths]
     source = FolderSource(root, names)
     if table.labels and not only_in_folders:

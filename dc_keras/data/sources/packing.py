@@ -8,7 +8,7 @@ import pathlib
 import tensorflow as tf
 import tqdm
 
-from dc_keras.data.pipelines import in_threads, unchanged
+from dc_keras.data.pipelines import READERS, in_threads, unchanged
 from dc_keras.data.pixels.decoding import decode
 from dc_keras.data.pixels.options import USUAL, PixelOptions
 from dc_keras.data.pixels.png import is_deep_png
@@ -20,12 +20,16 @@ from dc_keras.data.sources.array_records import (
     Shard,
     import_array_record,
 )
+from dc_keras.data.sources.decoded import decoded_sizes, threads_that_fit
 from dc_keras.data.sources.image_source import ImageSource
 from dc_keras.data.sources.manifest import write_manifest
 from dc_keras.errors import InputError
 from dc_keras.files import write_directory_atomically
+from dc_keras.memory import free_memory
 
 JPEG_QUALITY = 95
+# What reducing an image takes, in times of its decoded size: itself, as float32, and row by row.
+_COPIES = 8
 
 
 def pack(
@@ -59,9 +63,15 @@ def pack(
         raise InputError(f"The folder is there already. Received: {out!r}. Name another one.")
     count = len(source)
     files = -(-count // shard_images)
+    threads = _threads(source) if short_side else READERS
     images = unchanged(
         tf.data.Dataset.range(count)
-        .apply(in_threads(lambda index: _to_pack(source.load(index), short_side, source.options)))
+        .apply(
+            in_threads(
+                lambda index: _to_pack(source.load(index), short_side, source.options),
+                num_threads=threads,
+            )
+        )
         .prefetch(16)
     ).as_numpy_iterator()
     shards, checksums = [], []
@@ -85,6 +95,12 @@ def pack(
         listed = {"shards": [dataclasses.asdict(shard) for shard in shards]}
         (folder / PACKED).write_text(json.dumps(listed, indent=1) + "\n")
     return shards
+
+
+def _threads(source: ImageSource) -> int:
+    """How many images may be decoded and reduced at a time, in the memory that is free."""
+    sizes = decoded_sizes(source, seed=0)
+    return threads_that_fit(free_memory().bytes, _COPIES * max(sizes, default=0))
 
 
 def _to_pack(image: tf.Tensor, short_side: int, options: PixelOptions = USUAL) -> tf.Tensor:

@@ -1,12 +1,16 @@
 """Arrays of images: .npz files, the digits, and what is wrong with them."""
 
 import os
+import pathlib
+import weakref
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from data_sets import loaded
+from dc_keras.data.sources.arrays import ArraySource
+from dc_keras.data.sources.image_source import numbered
 from dc_keras.data.sources.open import open_source
 from dc_keras.errors import InputError
 
@@ -105,3 +109,28 @@ def test_a_damaged_npz_is_an_input_error(tmp_path, place, rng):
     (tmp_path / "set.npz").write_bytes(content)
     with pytest.raises(InputError, match="cannot be read"):
         open_source(str(tmp_path / "set.npz"))
+
+
+def test_an_array_is_held_once_however_many_sources_there_are():
+    images = np.ones((1000, 128, 256, 3), np.uint8)
+    gone = weakref.ref(images)
+    source = ArraySource(images, numbered("image", 1000))
+    del images
+    assert gone() is None
+    before = _resident_bytes()
+    parts = [source.select(np.arange(0, 1000, step)) for step in (1, 2, 3)]
+    parts = [part.select(np.arange(len(part))[::-1]) for part in parts]
+    assert _resident_bytes() - before < source.images.nbytes / 2
+    assert [len(part) for part in parts] == [1000, 500, 334]
+
+
+def test_a_selection_of_a_selection():
+    images = np.arange(5, dtype=np.uint8).reshape(5, 1, 1, 1)
+    source = ArraySource(images, list("abcde")).select(np.array([4, 2, 0])).select(np.array([2, 0]))
+    assert source.names == ("a", "e") and source.images.ravel().tolist() == [0, 4]
+    assert [image[0, 0, 0] for image in loaded(source)] == [0, 4]
+
+
+def _resident_bytes():
+    pages = int(pathlib.Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")

@@ -102,7 +102,7 @@ def test_images_that_turn_out_to_be_larger_than_half_of_what_is_free(
 ):
     """They were taken for 600 bytes, which is a quarter of 2,400, and are 2,724."""
     free = FreeMemory(2400, "free")
-    monkeypatch.setattr(decoded, "_decoded_sizes", lambda source, seed: [600 / len(source)])
+    monkeypatch.setattr(decoded, "decoded_sizes", lambda source, seed: [600 / len(source)])
     monkeypatch.setattr(decoded, "free_memory", lambda: free)
     monkeypatch.setattr(decoded, "_free_for_a_file", lambda folder: free)
     if mode == "ram":
@@ -115,7 +115,7 @@ def test_images_that_turn_out_to_be_larger_than_half_of_what_is_free(
 
 def test_memory_grows_where_images_are_larger_than_they_seemed(folder, hold, monkeypatch):
     expected = loaded(hold(folder, "disk")[0])
-    monkeypatch.setattr(decoded, "_decoded_sizes", lambda source, seed: [0.25])
+    monkeypatch.setattr(decoded, "decoded_sizes", lambda source, seed: [0.25])
     monkeypatch.setattr(decoded.mmap, "PAGESIZE", 1)
     for pixels, same in zip(loaded(hold(folder)[0]), expected, strict=True):
         np.testing.assert_array_equal(pixels, same)
