@@ -76,7 +76,8 @@ def measure(run_dir: str, near: NearOptions) -> list[dict[str, object]]:
     """Recall of each change, and precision over all pairs within groups."""
     found = explore(run_dir, near).found
     stems = [path.partition(_MARK) for path in found.paths]
-    group_of = dict(zip(((s, c.partition(".")[0]) for s, _, c in stems), found.duplicate_groups))
+    keys = [(stem, change.partition(".")[0]) for stem, _, change in stems]
+    group_of = dict(zip(keys, found.duplicate_groups.tolist(), strict=True))
     rows: list[dict[str, object]] = []
     settings = vars(near)
     for name in CHANGES:

@@ -7,18 +7,24 @@ from dc_keras.config.flags import exit_with_input_error, parser
 from dc_keras.config.programs import (
     AssignConfig,
     ConvertConfig,
+    DuplicatesConfig,
     EvaluationConfig,
     ExportConfig,
     PackConfig,
+    SortConfig,
+    TableConfig,
 )
 from dc_keras.config.training import TrainingConfig
 
 __all__ = [
     "AssignConfig",
     "ConvertConfig",
+    "DuplicatesConfig",
     "EvaluationConfig",
     "ExportConfig",
     "PackConfig",
+    "SortConfig",
+    "TableConfig",
     "TrainingConfig",
     "exit_with_input_error",
     "parser",

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -83,7 +84,7 @@ def firsts(digests: np.ndarray, among: np.ndarray) -> np.ndarray:
     return np.sort(np.concatenate([without, rest[first]]))
 
 
-def _hash() -> "hashlib._Hash":
+def _hash() -> Any:
     return hashlib.blake2b(digest_size=_DIGITS // 2)
 
 
@@ -91,5 +92,5 @@ def _digest(pixels: np.ndarray) -> bytes:
     digest = _hash()
     # Pictures of 2x8 and 4x4 pixels may have the same bytes.
     digest.update(repr(pixels.shape).encode())
-    digest.update(np.ascontiguousarray(pixels))
+    digest.update(np.ascontiguousarray(pixels).data)
     return digest.hexdigest().encode()

@@ -3,7 +3,7 @@
 1. The same bytes: one file under several names.
 2. The same pixels: decoded, no value differs, whatever the file format.
 3. Near: encoded anew, resized, brightened or cut at the edges. Both the network and the eye must
-   agree: the features are close, the fingerprints differ in few bits, and the grey pixels correlate.
+   agree: features are close, fingerprints differ in few bits, and grey pixels correlate.
 
 Images that are alike and no copies share a cluster, and are not in here.
 """
@@ -22,7 +22,6 @@ from dc_keras.clustering.near_copies import (
     near_pairs,
     perceptual_hashes,
 )
-from dc_keras.exploring.found_images import DUPLICATE_KINDS
 
 # Distance of descriptors, from 0 to 2, that near copies have at most.
 NEAR_DISTANCE = 0.5
@@ -179,14 +178,12 @@ def near_copies(
     first, second = hashes[places.reshape(-1, 2)].transpose(1, 0, 2)
     near = np.zeros(len(pairs), bool)
     for own, other in _CUTS:
-        bits = np.bitwise_count(
-            first[:, _MARGINS.index(own)] ^ second[:, _MARGINS.index(other)]
-        )
+        bits = np.bitwise_count(first[:, _MARGINS.index(own)] ^ second[:, _MARGINS.index(other)])
         asked = np.flatnonzero((bits <= options.bits) & ~near)
         for start in range(0, len(asked), _AT_A_TIME):
             these = asked[start : start + _AT_A_TIME]
-            alike = correlations(*(thumbnails[pairs[these, side]] for side in (0, 1)), own, other)
-            near[these] = alike >= options.correlation
+            shown, others = thumbnails[pairs[these, 0]], thumbnails[pairs[these, 1]]
+            near[these] = correlations(shown, others, own, other) >= options.correlation
     return pairs[near]
 
 

@@ -225,7 +225,7 @@ def _look(
             file_digests=by_bytes,
             pixel_digests=by_pixels,
             centroids=np.ascontiguousarray(model.centroids, np.float32),
-            recall=np.float64(neighbours.recall),
+            recall=np.array(neighbours.recall),
         )
         np.savez(new / _ROWS, **vars(rows))
         gone = dict.fromkeys(images.gone, GONE) | seen.unreadable

@@ -6,7 +6,6 @@ see `digests`.
 
 import dataclasses
 import os
-from collections.abc import Iterator
 
 import numpy as np
 import tensorflow as tf
@@ -132,12 +131,8 @@ def _batches(
 
 
 def _keep_rows(array: np.ndarray, rows: np.ndarray) -> None:
-    """Moves some rows to the front, in place; they are ascending, so none is lost before it moves."""
-    for start in _blocks(len(rows)):
+    """Moves some rows, which are ascending, to the front, in place."""
+    for start in range(0, len(rows), _AT_A_TIME):
         these = rows[start : start + _AT_A_TIME]
         if these[-1] != start + len(these) - 1:
             array[start : start + len(these)] = array[these]
-
-
-def _blocks(count: int) -> Iterator[int]:
-    return iter(range(0, count, _AT_A_TIME))

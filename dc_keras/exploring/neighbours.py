@@ -82,11 +82,9 @@ def nearest_images(
 
 def _inverted_file(descriptors: np.ndarray, seed: int) -> faiss.IndexIVFFlat:
     cells = int(_CELLS * len(descriptors) ** 0.5)
+    # Its Python object keeps the quantizer alive.
     quantizer = faiss.IndexFlatL2(descriptors.shape[1])
     index = faiss.IndexIVFFlat(quantizer, descriptors.shape[1], cells)
-    # Python would free it with the name.
-    quantizer.this.disown()
-    index.own_fields = True
     index.cp.seed = derive_seed(seed, "cells of neighbours")
     index.cp.min_points_per_centroid = 1
     index.train(descriptors)
