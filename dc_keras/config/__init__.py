@@ -5,19 +5,23 @@ TensorFlow is not imported here, so a wrong flag is reported at once.
 
 from dc_keras.config.flags import exit_with_input_error, parser
 from dc_keras.config.programs import (
+    ApplyConfig,
     AssignConfig,
     ConvertConfig,
     EvaluationConfig,
     ExportConfig,
+    GalleryConfig,
     PackConfig,
 )
 from dc_keras.config.training import TrainingConfig
 
 __all__ = [
+    "ApplyConfig",
     "AssignConfig",
     "ConvertConfig",
     "EvaluationConfig",
     "ExportConfig",
+    "GalleryConfig",
     "PackConfig",
     "TrainingConfig",
     "exit_with_input_error",

@@ -17,6 +17,8 @@ PROGRAMS = {
     "train": "train on a folder of images",
     "evaluate": "tell whether a run's features are better than those it started from",
     "assign": "assign images to the clusters of a run",
+    "gallery": "make a page that shows the clusters of a run",
+    "apply": "apply the labels given in a gallery to its run",
     "export": "write the features of a run as a SavedModel",
     "pack": "pack a data set into a few large files",
     "convert": "turn weights of the public PyTorch code into a run, and back",
