@@ -79,7 +79,9 @@ class AssignConfig(Config):
 
     run_dir: str = flag("", "Folder of a finished run.", required=True)
     data_dir: str = flag("", "Images to assign to the run's clusters.", required=True)
-    out: str = flag("", "CSV file to write: path, cluster, distance; name if there are.", required=True)
+    out: str = flag(
+        "", "CSV file to write: path, cluster, distance, name.", required=True
+    )
     max_bad_fraction: float = flag(0.01, "As for train.py.", at_least=0, below=1)
     batch_size: int = flag(256, "Images in a step of feature extraction.", at_least=1)
 

@@ -7,6 +7,7 @@ that names of clusters that a longer training has replaced are not taken for tho
 import csv
 import json
 import pathlib
+import unicodedata
 from collections.abc import Sequence
 
 import numpy as np
@@ -20,6 +21,8 @@ from dc_keras.runs.run_directory import RunDirectory
 
 _NAMES, _FORMAT = "names.json", "dc_keras names"
 LONGEST_NAME = 200
+# Controls, marks of direction, halves of characters, ends of lines.
+_UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 # Emoji are made of several characters with these between them.
 _JOINERS = "\u200c\u200d"
 
@@ -96,7 +99,9 @@ def is_name(value: object) -> bool:
     """
     if not isinstance(value, str) or len(value) > LONGEST_NAME:
         return False
-    return all(letter.isprintable() or letter in _JOINERS for letter in value)
+    return all(
+        letter in _JOINERS or unicodedata.category(letter) not in _UNSEEN for letter in value
+    )
 
 
 def identity(run: RunDirectory) -> str:

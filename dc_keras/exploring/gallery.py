@@ -208,9 +208,7 @@ def _page() -> Iterator[File]:
             yield file.name, file.read_bytes()
 
 
-def _summary(
-    found: FoundImages, order: GalleryOrder, *, title: str, link: str
-) -> Iterator[File]:
+def _summary(found: FoundImages, order: GalleryOrder, *, title: str, link: str) -> Iterator[File]:
     num_clusters = len(order.clusters)
     identity = gallery_id(found.paths, found.clusters, num_clusters)
     in_marker = {"format": _FORMAT, "version": 1, "gallery": identity}

@@ -3,8 +3,8 @@
     dc-keras assign --run_dir=RUN --data_dir=IMAGES --out=clusters.csv
 
 The CSV file tells for each image its path, its cluster and the distance of its descriptor to the
-cluster's centroid (descriptors have unit length, so distances run from 0 to about 2), and where clusters were
-given names (dc-keras apply) the name.
+cluster's centroid (descriptors have unit length, so distances run from 0 to about 2). Where the
+clusters have names, which dc-keras apply gives them, it tells the name as well.
 
 Exit codes: 0 on success, 2 on flags, images or a run that the program cannot work with.
 """

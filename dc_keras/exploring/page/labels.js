@@ -110,10 +110,11 @@ const Labels = (() => {
     return group;
   }
 
+  // One line without what is not seen, but for what joins the parts of emoji.
   function cleanName(text) {
-    // eslint-disable-next-line no-control-regex
-    return text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029\ud800-\udfff]/gu, " ")
-      .trim().slice(0, LONGEST_NAME);
+    const unseen = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu;
+    const line = text.replace(unseen, (letter) => ("\u200c\u200d".includes(letter) ? letter : " "));
+    return [...line.trim()].slice(0, LONGEST_NAME).join("").trim();
   }
 
   function rename(group, text) {
