@@ -7,6 +7,7 @@ import re
 
 import numpy as np
 import pytest
+from found import found_images, thumbnails
 from PIL import Image
 
 from dc_keras.errors import InputError
@@ -18,7 +19,6 @@ from dc_keras.exploring.gallery import (
     write_gallery,
 )
 from dc_keras.exploring.sprite_sheets import CELL, COLUMNS, sprite_sheets
-from found import found_images, thumbnails
 
 
 def data_of(files, path):

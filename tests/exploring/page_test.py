@@ -10,6 +10,7 @@ import shutil
 
 import numpy as np
 import pytest
+from found import found_images, thumbnails
 from PIL import Image
 
 from dc_keras.config import ApplyConfig
@@ -19,7 +20,6 @@ from dc_keras.exploring.cluster_names import load_names
 from dc_keras.exploring.gallery import gallery_files, link_to, write_gallery
 from dc_keras.programs import apply
 from dc_keras.runs.run_directory import RunDirectory
-from found import found_images, thumbnails
 from tiny import tiny
 
 playwright = pytest.importorskip("playwright.sync_api")
@@ -198,7 +198,10 @@ def test_the_map_tells_and_opens_what_is_under_the_pointer(page):
           const p = await Data.need("map");
           const { clientWidth: w, clientHeight: h } = document.querySelector("canvas");
           let [right, bottom] = [1, 1];
-          p.forEach((v, i) => { if (i % 2) bottom = Math.max(bottom, v); else right = Math.max(right, v); });
+          p.forEach((v, i) => {
+            if (i % 2) bottom = Math.max(bottom, v);
+            else right = Math.max(right, v);
+          });
           const s = Math.min((w - 56) / right, (h - 56) / bottom);
           return [p[0] * s + (w - right * s) / 2, p[1] * s + (h - bottom * s) / 2];
         }"""

@@ -268,6 +268,7 @@ const Gallery = (() => {
     }
     grid = new Grid(places, {
       label: "Images, the nearest to the centre first",
+      tile: thumbnailInSheet,
       open: (place) => go(`#/image/${place}`),
       select: drawToolbar,
       selected: selectedImages,
@@ -576,7 +577,7 @@ const Gallery = (() => {
   async function showOutliers() {
     const { outliers } = await Data.need("groups");
     grid = new Grid(outliers, {
-      label: "Outliers, the farthest first", open: (place) => go(`#/image/${place}`),
+      label: "Outliers, the farthest first", tile: thumbnail, open: (place) => go(`#/image/${place}`),
       select: drawToolbar, selected: selectedImages,
     });
     leaving.push(() => { grid.remove(); grid = null; });

@@ -17,8 +17,8 @@ class ClusterMap {
     this.count = positions.length / 2;
     this.highlighted = -1; // rank
     this.hovered = -1;
-    this.sheets = new Map();
     this.pointers = new Map();
+    this.awaited = new Set();
     this.index();
     this.observer = new ResizeObserver(() => this.resize());
     this.observer.observe(canvas);
@@ -28,7 +28,6 @@ class ClusterMap {
   remove() {
     this.observer.disconnect();
     cancelAnimationFrame(this.frame);
-    this.sheets.clear();
   }
 
   // Cells of a grid over the map, each with its images, to find what is near a point.
@@ -152,34 +151,34 @@ class ClusterMap {
   }
 
   drawImages(context, visible) {
-    const { cell, columns } = Data.summary;
     const side = Math.max(20, Math.min(64, 900 / Math.sqrt(visible.length + 1)));
     for (const place of visible) {
-      const number = Math.floor(place / cellsInSheet());
-      const sheet = this.sheet(number);
+      const bitmap = this.bitmap(place);
+      if (!bitmap) continue;
       const rank = Data.rankAt(place);
       context.globalAlpha = this.highlighted >= 0 && rank !== this.highlighted ? 0.15 : 1;
       const left = this.positions[2 * place] * this.scale + this.x - side / 2;
       const top = this.positions[2 * place + 1] * this.scale + this.y - side / 2;
-      if (!sheet.complete || !sheet.naturalWidth) continue;
-      const at = place % cellsInSheet();
       context.fillStyle = clusterColour(rank);
       context.fillRect(left - 2, top - 2, side + 4, side + 4);
-      context.drawImage(sheet, (at % columns) * cell, Math.floor(at / columns) * cell, cell, cell,
-        left, top, side, side);
+      context.drawImage(bitmap, left, top, side, side);
     }
   }
 
-  sheet(number) {
-    if (!this.sheets.has(number)) {
-      const image = new Image();
-      image.onload = () => this.redraw();
-      image.src = `sheets/sheet-${number}.jpg`;
-      this.sheets.set(number, image);
-      // Sixteen megabytes each once decoded.
-      if (this.sheets.size > 12) this.sheets.delete(this.sheets.keys().next().value);
-    }
-    return this.sheets.get(number);
+  // The thumbnail of an image, or null until it is there.
+  bitmap(place) {
+    if (this.awaited.has(place)) return null;
+    let found = null;
+    let drawing = true;
+    this.awaited.add(place);
+    Cells.want(place, (bitmap) => {
+      this.awaited.delete(place);
+      // What is there already is drawn now.
+      if (drawing) found = bitmap;
+      else this.redraw();
+    });
+    drawing = false;
+    return found;
   }
 
   ring(context, place, dark) {

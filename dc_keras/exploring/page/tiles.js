@@ -28,14 +28,89 @@ function showCell(element, sheet, cell) {
 
 const cellsInSheet = () => Data.summary.columns * Data.summary.columns;
 
-function showThumbnail(element, place) {
+// A thumbnail among those of its cluster, which are in the same sheet.
+function thumbnailInSheet(place) {
   const cells = cellsInSheet();
+  const element = make("span", { class: "thumb" });
   showCell(element, `sheet-${Math.floor(place / cells)}`, place % cells);
+  return element;
 }
 
+// Thumbnails from anywhere, cut out of their sheets: ten of them may be from ten sheets, each of
+// which would take sixteen megabytes as long as it stands behind an element.
+const Cells = (() => {
+  const MOST_KEPT = 2000;
+  const AT_ONCE = 2;
+  const kept = new Map(); // place -> ImageBitmap, the last used at the end
+  const wanted = new Map(); // sheet -> Map(place -> what to call)
+  let working = 0;
+
+  function keep(place, bitmap) {
+    kept.delete(place);
+    kept.set(place, bitmap);
+    if (kept.size > MOST_KEPT) kept.delete(kept.keys().next().value);
+  }
+
+  // Calls back with the bitmap of a thumbnail, at once where it is there.
+  function want(place, callback) {
+    if (kept.has(place)) {
+      keep(place, kept.get(place));
+      callback(kept.get(place));
+      return;
+    }
+    const number = Math.floor(place / cellsInSheet());
+    if (!wanted.has(number)) wanted.set(number, new Map());
+    const callbacks = wanted.get(number);
+    callbacks.set(place, [...(callbacks.get(place) ?? []), callback]);
+    if (working < AT_ONCE) work();
+  }
+
+  async function work() {
+    working += 1;
+    while (wanted.size) {
+      const [number, callbacks] = wanted.entries().next().value;
+      wanted.delete(number);
+      await cut(number, callbacks).catch(() => {});
+    }
+    working -= 1;
+  }
+
+  async function cut(number, callbacks) {
+    const { cell, columns } = Data.summary;
+    const sheet = new Image();
+    // Not decode(), which fills half a gigabyte with sheets before it lets the first ones go.
+    await new Promise((resolve, reject) => {
+      sheet.onload = resolve;
+      sheet.onerror = reject;
+      sheet.src = `sheets/sheet-${number}.jpg`;
+    });
+    for (const [place, waiting] of callbacks) {
+      const at = place % cellsInSheet();
+      const bitmap = await createImageBitmap(sheet, (at % columns) * cell,
+        Math.floor(at / columns) * cell, cell, cell);
+      keep(place, bitmap);
+      for (const callback of waiting) callback(bitmap);
+    }
+  }
+
+  return { want };
+})();
+
+// Of those that are far down a page nothing is loaded before they come into sight.
+const inSight = new IntersectionObserver((entries) => {
+  for (const { isIntersecting, target } of entries) {
+    if (!isIntersecting) continue;
+    inSight.unobserve(target);
+    Cells.want(Number(target.dataset.place), (bitmap) => target.getContext("2d").drawImage(bitmap, 0, 0));
+  }
+}, { rootMargin: "300px" });
+
 function thumbnail(place) {
-  const element = make("span", { class: "thumb" });
-  showThumbnail(element, place);
+  const { cell } = Data.summary;
+  const element = make("canvas", {
+    class: "thumb", width: cell, height: cell, "data-place": place,
+  });
+  inSight.observe(element);
   return element;
 }
 
@@ -81,7 +156,7 @@ function strip(places, caption, label) {
 }
 
 // A grid that scrolls with the window. Options: open(place), select(places), selected (a Set of
-// places), and label.
+// places), tile(place), and label.
 class Grid {
   constructor(places, options) {
     this.places = places;
@@ -160,7 +235,7 @@ class Grid {
       tabindex: index === this.current ? "0" : "-1",
       onclick: (event) => this.click(index, event),
       onfocus: () => this.makeCurrent(index),
-    }, thumbnail(place));
+    }, this.options.tile(place));
     const item = make("li", {
       "aria-setsize": this.places.length, "aria-posinset": index + 1,
     }, button);
