@@ -24,7 +24,7 @@ from PIL import Image
 from benchmarks.interleaved import arguments, data_set
 from benchmarks.rows import Subject, report_limit
 from dc_keras.exploring.found_images import FoundImages
-from dc_keras.exploring.gallery import gallery_files, link_to, write_gallery
+from dc_keras.exploring.gallery import GalleryRun, gallery_files, link_to, write_gallery
 
 _PACKAGES = ["pillow", "numpy"]
 _TOUR = """async () => {
@@ -80,8 +80,8 @@ def _measure(options, images: str, found: FoundImages, thumbnails: np.ndarray, s
     made, opened, memory = [], [], []
     for _ in range(options.turns):
         started = time.perf_counter()
-        files = gallery_files(found, thumbnails, title=images, link=link_to(found.root, out))
-        write_gallery(out, files)
+        run = GalleryRun(images, link_to(found.root, out), images, np.arange(n), n)
+        write_gallery(out, gallery_files(found, thumbnails, run))
         made.append(time.perf_counter() - started)
         if seen := _visit(out / "index.html", images=n):
             opened.append(seen[0])

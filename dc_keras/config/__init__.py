@@ -8,10 +8,13 @@ from dc_keras.config.programs import (
     ApplyConfig,
     AssignConfig,
     ConvertConfig,
+    DuplicatesConfig,
     EvaluationConfig,
     ExportConfig,
     GalleryConfig,
     PackConfig,
+    SortConfig,
+    TableConfig,
 )
 from dc_keras.config.training import TrainingConfig
 
@@ -19,10 +22,13 @@ __all__ = [
     "ApplyConfig",
     "AssignConfig",
     "ConvertConfig",
+    "DuplicatesConfig",
     "EvaluationConfig",
     "ExportConfig",
     "GalleryConfig",
     "PackConfig",
+    "SortConfig",
+    "TableConfig",
     "TrainingConfig",
     "exit_with_input_error",
     "parser",

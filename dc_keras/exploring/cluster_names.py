@@ -4,7 +4,6 @@
 that names of clusters that a longer training has replaced are not taken for those of the new ones.
 """
 
-import csv
 import json
 import pathlib
 import unicodedata
@@ -16,6 +15,7 @@ from absl import logging
 from dc_keras.data.sources.manifest import read_manifest
 from dc_keras.errors import InputError
 from dc_keras.exploring.gallery import gallery_id
+from dc_keras.exploring.run_images import final_clusters
 from dc_keras.files import explain_write_errors, write_atomically
 from dc_keras.runs.run_directory import RunDirectory
 
@@ -106,37 +106,33 @@ def is_name(value: object) -> bool:
 
 def identity(run: RunDirectory) -> str:
     """The id of a gallery of the run as it is now: see `gallery_id`."""
-    return gallery_id(read_manifest(run.manifest).names, *final_clusters(run))
+    return gallery_id(read_manifest(run.manifest).names, *clusters_of(run))
 
 
-def final_clusters(run: RunDirectory) -> tuple[np.ndarray, int]:
-    """The cluster of each image at the end of the training.
+def clusters_of(run: RunDirectory) -> tuple[np.ndarray, int]:
+    """The cluster of each image at the end of the training, and how many clusters there are.
 
     Args:
         run: A finished run.
 
     Returns:
-        int32 `(n,)`, in the order of the manifest, and how many clusters there are.
+        int32 `(n,)`, in the order of the manifest, and k.
 
     Raises:
         InputError: If there are none, or they are damaged.
     """
-    path = run.model / "clusters.csv"
+    path = run.model / "centroids.npy"
     try:
-        with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
-            rows = [(int(row["index"]), int(row["cluster"])) for row in csv.DictReader(file)]
-        num_clusters = len(np.load(run.model / "centroids.npy", mmap_mode="r", allow_pickle=False))
-        clusters = np.array([cluster for _, cluster in sorted(rows)], np.int32)
-        if len(clusters) == 0 or clusters.min() < 0 or clusters.max() >= num_clusters:
-            raise ValueError(f"clusters that are none of the {num_clusters}")
-        return clusters, num_clusters
+        num_clusters = len(np.load(path, mmap_mode="r", allow_pickle=False))
     except FileNotFoundError as error:
         raise InputError(
-            f"The run has no final clusters yet. Received: --run_dir={run.path}. Expected a run "
-            f"that has finished; go on with: python train.py --flagfile={run.flags}"
+            f"The run has no final clusters. Received: --run_dir={run.path}. Expected a run that "
+            f"has finished; go on with: python train.py --flagfile={run.flags}"
         ) from error
-    except (OSError, ValueError, KeyError, TypeError, OverflowError, csv.Error) as error:
+    except (OSError, ValueError, EOFError) as error:
         raise InputError(
             f"The clusters of the run are damaged. Received: {path} ({error}). Expected the file "
             "that train.py wrote: bring it back from a backup."
         ) from error
+    num_images = len(read_manifest(run.manifest).names)
+    return final_clusters(run, num_images, num_clusters), num_clusters

@@ -45,6 +45,26 @@ File = tuple[str, bytes]
 
 
 @dataclasses.dataclass(frozen=True)
+class GalleryRun:
+    """The run of a gallery.
+
+    Attributes:
+        title: What the page calls itself.
+        link: Where the images are as the page sees it: see `link_to`; empty where they are no
+            files.
+        identity: Of its clusters: see `gallery_id`.
+        rows: The row in the run's manifest of each image that is shown, int `(n,)`.
+        num_rows: How many rows that has: images may be gone.
+    """
+
+    title: str
+    link: str
+    identity: str
+    rows: np.ndarray
+    num_rows: int
+
+
+@dataclasses.dataclass(frozen=True)
 class GalleryOrder:
     """How a gallery orders images and clusters.
 
@@ -103,27 +123,23 @@ def gallery_order(clusters: np.ndarray, distances: np.ndarray, num_clusters: int
     return GalleryOrder(images, places, by_size, sizes, np.cumsum(sizes) - sizes)
 
 
-def gallery_files(
-    found: FoundImages, thumbnails: np.ndarray, *, title: str, link: str
-) -> Iterator[File]:
+def gallery_files(found: FoundImages, thumbnails: np.ndarray, run: GalleryRun) -> Iterator[File]:
     """Makes the files of a gallery, a few megabytes at a time.
 
     Args:
         found: What is known of the images.
         thumbnails: uint8 `(n, 64, 64, 3)`, of the same images.
-        title: What the page calls itself.
-        link: Where the images are as the page sees it: see `link_to`; empty where they are no
-            files.
+        run: Whose images they are.
 
     Yields:
         Path below the gallery's folder and content.
     """
     order = gallery_order(found.clusters, found.distances, len(found.cluster_neighbours))
     yield from _page()
-    yield from _summary(found, order, title=title, link=link)
+    yield from _summary(found, order, run)
     yield from _cluster_chunks(found, order)
     yield from _image_chunks(found, order)
-    yield from _whole_run(found, order)
+    yield from _whole_run(found, order, run.rows)
     for number, sheet in enumerate(sprite_sheets(thumbnails, order.images)):
         yield f"sheets/sheet-{number}.jpg", sheet
     for number, sheet in enumerate(sprite_sheets(thumbnails, _covers(order))):
@@ -208,10 +224,9 @@ def _page() -> Iterator[File]:
             yield file.name, file.read_bytes()
 
 
-def _summary(found: FoundImages, order: GalleryOrder, *, title: str, link: str) -> Iterator[File]:
+def _summary(found: FoundImages, order: GalleryOrder, run: GalleryRun) -> Iterator[File]:
     num_clusters = len(order.clusters)
-    identity = gallery_id(found.paths, found.clusters, num_clusters)
-    in_marker = {"format": _FORMAT, "version": 1, "gallery": identity}
+    in_marker = {"format": _FORMAT, "version": 1, "gallery": run.identity}
     yield _MARKER, (json.dumps(in_marker) + "\n").encode()
     total = np.bincount(found.clusters, weights=found.distances, minlength=num_clusters)
     means = total[order.clusters] / np.maximum(order.sizes, 1)
@@ -220,9 +235,10 @@ def _summary(found: FoundImages, order: GalleryOrder, *, title: str, link: str) 
         "summary",
         0,
         {
-            "gallery": identity,
-            "title": title,
-            "link": link,
+            "gallery": run.identity,
+            "title": _shown(run.title),
+            "link": run.link,
+            "rows": run.num_rows,
             "images": len(found.paths),
             "clusters": order.clusters.tolist(),
             "sizes": order.sizes.tolist(),
@@ -317,15 +333,15 @@ def _image_chunks(found: FoundImages, order: GalleryOrder) -> Iterator[File]:
         yield _script("chunk", first // IMAGES_IN_CHUNK, chunk)
 
 
-def _whole_run(found: FoundImages, order: GalleryOrder) -> Iterator[File]:
-    """The map, the order, and groups of duplicates and outliers of the whole run."""
+def _whole_run(found: FoundImages, order: GalleryOrder, rows: np.ndarray) -> Iterator[File]:
+    """The map, the rows in the manifest, and groups of duplicates and outliers of the whole run."""
     positions = found.positions[order.images].astype(np.float64)
     low, high = positions.min(axis=0), positions.max(axis=0)
     # One scale for both directions.
     scale = 65535 / max(float((high - low).max()), 1e-12)
     packed = _packed(np.round((positions - low) * scale), "<u2")
     yield _script("map", 0, packed)
-    yield _script("order", 0, _packed(order.images, "<i4"))
+    yield _script("order", 0, _packed(rows[order.images], "<i4"))
     outliers = np.flatnonzero(found.outliers)
     outliers = outliers[np.argsort(-found.outlier_scores[outliers], kind="stable")]
     in_groups = np.flatnonzero(found.duplicate_groups >= 0)

@@ -3,6 +3,7 @@
 import numpy as np
 
 from dc_keras.exploring.found_images import FoundImages
+from dc_keras.exploring.gallery import GalleryRun, gallery_id
 
 
 def found_images(paths, num_clusters, *, seed=0, **more):
@@ -57,3 +58,10 @@ def thumbnails(n):
     shades = np.arange(n)
     colours = np.stack([shades % 16 * 16, shades // 16 % 16 * 16, shades // 256 * 16], axis=1)
     return np.broadcast_to(colours.astype(np.uint8)[:, None, None], (n, 64, 64, 3))
+
+
+def whole_run(found, *, title="Some images", link=""):
+    """The run of a gallery that shows all of its images."""
+    n = len(found.paths)
+    identity = gallery_id(found.paths, found.clusters, len(found.cluster_neighbours))
+    return GalleryRun(title, link, identity, np.arange(n), n)

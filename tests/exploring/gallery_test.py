@@ -7,7 +7,7 @@ import re
 
 import numpy as np
 import pytest
-from found import found_images, thumbnails
+from found import found_images, thumbnails, whole_run
 from PIL import Image
 
 from dc_keras.errors import InputError
@@ -32,8 +32,7 @@ def unpacked(text, kind):
 
 
 def files_of(found):
-    images = thumbnails(len(found.paths))
-    return dict(gallery_files(found, images, title="Some images", link=""))
+    return dict(gallery_files(found, thumbnails(len(found.paths)), whole_run(found)))
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from dc_keras.data.pixels.decoding import (
     jpeg_reduction,
     jpeg_size,
 )
-from dc_keras.data.pixels.resizing import resize
+from dc_keras.data.pixels.resizing import resize, resize_all
 
 RESIZE_TO_CROP = 256 / 224
 # Beyond the pixels that are used: the colours of pixels at the border of what is decoded are
@@ -54,6 +54,50 @@ def preprocess_for_clustering(encoded: tf.Tensor, image_size: int) -> tf.Tensor:
         crop_of_jpeg,
         lambda: center_crop(decode_other(encoded), image_size),
     )
+
+
+def crop_and_thumbnail(
+    encoded: tf.Tensor, image_size: int, thumbnail_size: int
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """The crop of `preprocess_for_clustering` and a small picture, of an image decoded once.
+
+    Args:
+        encoded: What `decode` takes.
+        image_size: Side s of the crop in pixels.
+        thumbnail_size: Side t of the small picture in pixels; no more than twice s.
+
+    Returns:
+        The crop, uint8 (s, s, 3), bit for bit that of `preprocess_for_clustering`; the largest
+        square in the middle of the image, uint8 (t, t, 3); height and width of the image, int32
+        (2,).
+    """
+
+    def of_jpeg():
+        size = jpeg_size(encoded)
+        reduction = jpeg_reduction(1 / _center_of(size, image_size, tf.float32)[0])
+        whole = tf.concat([[0, 0], -(-size // reduction)], 0)
+        image = decode_jpeg_window(encoded, whole, reduction)
+        window, scale, shift = _part_under_crop(size, image_size, reduction, tf.float32)
+        y, x, height, width = tf.unstack(window)
+        part = image[y : y + height, x : x + width]
+        crop = resize(part[tf.newaxis], image_size, scale, shift)[0]
+        return crop, _square(image, thumbnail_size), size
+
+    def of_pixels(image):
+        size = tf.shape(image)[:2]
+        return center_crop(image, image_size), _square(image, thumbnail_size), size
+
+    if encoded.dtype == tf.uint8:
+        return of_pixels(encoded)
+    return tf.cond(is_upright_jpeg(encoded), of_jpeg, lambda: of_pixels(decode_other(encoded)))
+
+
+def _square(image, side):
+    """The largest square in the middle, resized."""
+    size = tf.shape(image)[:2]
+    shorter = tf.reduce_min(size)
+    y, x = tf.unstack((size - shorter) // 2)
+    return resize_all(image[y : y + shorter, x : x + shorter], side)
 
 
 def center_crop(image: tf.Tensor, image_size: int) -> tf.Tensor:

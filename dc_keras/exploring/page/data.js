@@ -41,7 +41,8 @@ const Data = (() => {
     map: (value) => unpack(value, Uint16Array),
     order(value) {
       const images = unpack(value, Int32Array);
-      const places = new Int32Array(images.length);
+      // Images that are gone have no place.
+      const places = new Int32Array(summary.rows).fill(-1);
       images.forEach((image, place) => { places[image] = place; });
       return { images, places };
     },

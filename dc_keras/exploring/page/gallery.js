@@ -68,7 +68,7 @@ const Gallery = (() => {
     fill.style.width = `${100 * part}%`;
     return make("p", { class: "class-line" },
       make("span", { class: "share", "aria-hidden": "true" }, fill),
-      `${Math.round(100 * part)}% ${names[label]}`);
+      `${Math.round(100 * part)}% ${names[label] || "no label"}`);
   }
 
   function card(group) {
@@ -211,7 +211,7 @@ const Gallery = (() => {
     for (const [label, count] of labels.slice(0, 12)) {
       const fill = make("span", { class: "fill" });
       fill.style.width = `${(100 * count) / total}%`;
-      list.append(make("li", {}, make("span", { class: "bar-name" }, classes[label]),
+      list.append(make("li", {}, make("span", { class: "bar-name" }, classes[label] || "no label"),
         make("span", { class: "share", "aria-hidden": "true" }, fill),
         make("span", { class: "muted" }, `${number(count)} · ${Math.round((100 * count) / total)}%`)));
     }
@@ -555,7 +555,8 @@ const Gallery = (() => {
     const filled = fillInSteps(list, duplicates, (group) => {
       const strongest = kinds[Math.max(...group.kinds)];
       const links = strip(group.places, (place) => baseName(Data.image(place).name), `Duplicates, group ${group.number + 1}`);
-      return make("section", { id: `duplicates-${group.number}` },
+      const many = group.places.length > 3;
+      return make("section", { id: `duplicates-${group.number}`, class: many ? "many" : null },
         heading(`${counted(group.places.length, "image")}`, "h2"),
         make("span", { class: "chip" }, strongest === "near" ? "almost the same" : strongest), links);
     });

@@ -3,7 +3,8 @@
 // storage under the gallery's id, and in a file that `dc-keras apply` reads.
 //
 // A group has clusters, images that were moved into it from others, a name, and may be rejected.
-// Those that nobody touched are made from the clusters. Images have the numbers of the manifest.
+// Those that nobody touched are made from the clusters. Images have the numbers of the
+// manifest; those that are gone keep what was decided about them.
 
 const Labels = (() => {
   const FORMAT = "dc_keras labels";
@@ -59,14 +60,17 @@ const Labels = (() => {
     });
     for (const group of all) {
       group.key = keyOf(group);
-      group.size = group.images.length;
+      group.size = group.images.filter(isThere).length;
       for (const cluster of group.clusters) group.size += sizes[Data.rank(cluster)];
     }
-    for (const image of byImage.keys()) byCluster[clusterOfImage(image)].size -= 1;
+    for (const image of byImage.keys()) {
+      if (isThere(image)) byCluster[clusterOfImage(image)].size -= 1;
+    }
     all.sort((one, other) => one.rejected - other.rejected || other.size - one.size
       || firstPlace(one) - firstPlace(other));
   }
 
+  const isThere = (image) => order.places[image] >= 0;
   const clusterOfImage = (image) => Data.summary.clusters[Data.rankAt(order.places[image])];
 
   function firstPlace(group) {
@@ -140,7 +144,8 @@ const Labels = (() => {
       // Those that came home need not be moved any more.
       const own = new Set(target.clusters);
       if (target.images.length) {
-        target.images = target.images.filter((image) => !own.has(clusterOfImage(image)));
+        target.images = target.images.filter((image) => (
+          !isThere(image) || !own.has(clusterOfImage(image))));
       }
     });
     return target;
@@ -179,7 +184,7 @@ const Labels = (() => {
       format: FORMAT,
       version: 1,
       gallery: Data.summary.gallery,
-      images: Data.summary.images,
+      images: Data.summary.rows,
       clusters: Data.summary.clusters.length,
       groups: copy(explicit),
     };
@@ -189,7 +194,7 @@ const Labels = (() => {
 
   // The groups of a file; throws an Error that says what is wrong with it.
   function checked(value) {
-    const { gallery, images, clusters } = Data.summary;
+    const { gallery, rows, clusters } = Data.summary;
     if (value === null || typeof value !== "object" || value.format !== FORMAT) {
       throw new Error("This is no file of labels from a gallery.");
     }
@@ -202,7 +207,7 @@ const Labels = (() => {
     return value.groups.map((group) => {
       const lists = [group?.clusters, group?.images];
       const right = lists.every((list, i) => Array.isArray(list) && list.every((item) => {
-        const fresh = isCount(item, i ? images : clusters.length) && !seen[i].has(item);
+        const fresh = isCount(item, i ? rows : clusters.length) && !seen[i].has(item);
         seen[i].add(item);
         return fresh;
       }));
@@ -260,7 +265,7 @@ const Labels = (() => {
 
   // The images of a group by their places, in the order in which they are shown.
   function placesOf(group) {
-    const places = group.images.map((image) => order.places[image]);
+    const places = group.images.filter(isThere).map((image) => order.places[image]);
     for (const cluster of group.clusters) {
       const rank = Data.rank(cluster);
       for (let place = Data.start(rank); place < Data.end(rank); place += 1) {
