@@ -16,6 +16,7 @@ from dc_keras.config import ApplyConfig as Settings
 from dc_keras.errors import InputError
 from dc_keras.files import explain_write_errors
 from dc_keras.process import load_libraries_quietly, printable
+from dc_keras.programs.run import command
 
 _GROUPS = "groups.csv"
 
@@ -63,7 +64,7 @@ def _apply(run, labels: str, folder: pathlib.Path) -> str:
     return (
         f"Applied: {named:,} of {num_clusters:,} clusters have names, in {names_file(run)}\n"
         f"The group of each image is in {folder / _GROUPS}\n"
-        f"To take it back: dc-keras apply --undo --run_dir={run.path}"
+        f"To take it back: {command('apply')} --undo --run_dir={run.path}"
     )
 
 

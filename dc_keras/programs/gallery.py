@@ -17,6 +17,7 @@ import sys
 
 from dc_keras.config import GalleryConfig as Settings
 from dc_keras.process import prepare_process, printable
+from dc_keras.programs.run import command
 
 
 def main(settings: Settings) -> None:
@@ -63,5 +64,5 @@ def make_gallery(run_dir: str, out: str = "") -> str:
     write_gallery(folder, gallery_files(found, explored.thumbnails, shown))
     return (
         f"Gallery of {len(found.paths):,} images: open {folder / 'index.html'}\n"
-        f"Labels from it: dc-keras apply labels.json --run_dir={run_dir}"
+        f"Labels given in it: {command('apply')} labels.json --run_dir={run_dir}"
     )

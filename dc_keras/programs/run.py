@@ -39,7 +39,10 @@ USAGE = "\n".join(
 
 def command(name: str) -> str:
     """How the user starts a program: the way in which this one was started."""
-    return f"python {name}.py" if sys.argv[0].endswith(".py") else f"dc-keras {name}"
+    if not sys.argv[0].endswith(".py"):
+        return f"dc-keras {name}"
+    # Those two alone stand at the top of a clone.
+    return f"python {name}.py" if name in ("train", "evaluate") else f"python -m dc_keras {name}"
 
 
 def run_program(name: str) -> None:

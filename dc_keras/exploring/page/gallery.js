@@ -466,7 +466,7 @@ const Gallery = (() => {
         make("span", { class: "muted" }, `${number(here + 1)} of ${number(places.length)}`)),
       make("div", { class: "head" }, make("h1", { class: "file-name", tabindex: "-1" },
         slash ? make("span", { class: "folder" }, image.name.slice(0, slash)) : null, image.name.slice(slash))),
-      make("div", { class: "pair" },
+      make("div", { class: image.href ? "pair" : "pair small" },
         make("figure", { class: "side-by-side" }, picture(place), make("figcaption", {}, "This image")), other),
       image.nearest.length ? make("section", {}, heading(`The ${image.nearest.length} nearest`, "h2"), near) : null,
       make("section", {}, heading("What is known", "h2"), facts(image)));
