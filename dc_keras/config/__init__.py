@@ -5,11 +5,13 @@ TensorFlow is not imported here, so a wrong flag is reported at once.
 
 from dc_keras.config.flags import exit_with_input_error, parser
 from dc_keras.config.programs import (
+    ApplyConfig,
     AssignConfig,
     ConvertConfig,
     DuplicatesConfig,
     EvaluationConfig,
     ExportConfig,
+    GalleryConfig,
     PackConfig,
     SortConfig,
     TableConfig,
@@ -17,11 +19,13 @@ from dc_keras.config.programs import (
 from dc_keras.config.training import TrainingConfig
 
 __all__ = [
+    "ApplyConfig",
     "AssignConfig",
     "ConvertConfig",
     "DuplicatesConfig",
     "EvaluationConfig",
     "ExportConfig",
+    "GalleryConfig",
     "PackConfig",
     "SortConfig",
     "TableConfig",

@@ -1,6 +1,6 @@
 """Settings of the programs around the training.
 
-evaluate, export, assign, pack and convert; table, duplicates and sort.
+evaluate, export, assign, pack and convert; gallery, apply, table, duplicates and sort.
 """
 
 import dataclasses
@@ -82,9 +82,38 @@ class AssignConfig(Config):
 
     run_dir: str = flag("", "Folder of a finished run.", required=True)
     data_dir: str = flag("", "Images to assign to the run's clusters.", required=True)
-    out: str = flag("", "CSV file to write: path, cluster, distance.", required=True)
+    out: str = flag("", "CSV file to write: path, cluster, distance, name.", required=True)
     max_bad_fraction: float = flag(0.01, "As for train.py.", at_least=0, below=1)
     batch_size: int = flag(256, "Images in a step of feature extraction.", at_least=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class GalleryConfig(Config):
+    """Settings of `dc-keras gallery`."""
+
+    run_dir: str = flag("", "Folder of a finished run.", required=True)
+    out: str = flag("", "Folder to make; default: gallery in --run_dir.")
+
+
+@dataclasses.dataclass(frozen=True)
+class ApplyConfig(Config):
+    """Settings of `dc-keras apply`."""
+
+    labels: str = argument("LABELS", "A file of labels that was downloaded from a gallery.")
+    run_dir: str = flag("", "Folder of the gallery's run.", required=True)
+    out: str = flag("", "Folder for groups.csv; default: --run_dir.")
+    undo: bool = flag(False, "Take back what was applied.")
+
+    def missing(self) -> list[str]:
+        return [name for name in super().missing() if not (self.undo and name == "LABELS")]
+
+    def conflicts(self) -> list[str]:
+        if not (self.undo and self.labels):
+            return []
+        return [
+            f"LABELS would be ignored, since --undo needs none. Received: {self.labels}. "
+            "Leave it out."
+        ]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,6 +18,7 @@ from collections.abc import Callable
 import numpy as np
 
 from dc_keras.errors import InputError
+from dc_keras.exploring.cluster_names import load_names
 from dc_keras.exploring.digests import file_digests, firsts, pixel_digests
 from dc_keras.exploring.duplicates import (
     Duplicates,
@@ -60,6 +61,7 @@ class Exploration:
     Attributes:
         found: What tables and pages show, one row an image. Images that cannot be read any more
             have no row.
+        indices: The row of each in the manifest, int64 `(n,)`.
         thumbnails: The largest square in the middle of each image, uint8 `(n, 64, 64, 3)`, mapped
             from a file.
         descriptors: float32 `(n, dim)`, mapped from a file.
@@ -71,6 +73,7 @@ class Exploration:
     """
 
     found: FoundImages
+    indices: np.ndarray
     thumbnails: np.ndarray
     descriptors: np.ndarray
     sizes: np.ndarray
@@ -172,12 +175,13 @@ def _put_together(
         duplicate_kinds=duplicates.kinds,
         positions=image_positions(descriptors, rows.centroids, clusters),
         cluster_neighbours=cluster_neighbours(rows.centroids),
-        cluster_names=_names_of_clusters(run, num_clusters),
+        cluster_names=load_names(run) or ("",) * num_clusters,
         labels=labels,
         class_names=class_names,
     )
     return Exploration(
         found,
+        rows.indices,
         thumbnails,
         descriptors,
         rows.sizes,
@@ -186,11 +190,6 @@ def _put_together(
         gone,
         float(rows.recall),
     )
-
-
-def _names_of_clusters(run: RunDirectory, num_clusters: int) -> tuple[str, ...]:
-    """Names that the user gave to the clusters; empty where none."""
-    return ("",) * num_clusters
 
 
 def _look(

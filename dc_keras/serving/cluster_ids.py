@@ -6,7 +6,7 @@ The clusters are those of RUN/model, made with the network as it was at the end 
 import csv
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from tqdm import tqdm
@@ -51,9 +51,15 @@ def assign(
 
 
 def write_clusters(
-    run_dir: str, data_dir: str, out: str, *, max_bad_fraction: float, batch_size: int
+    run_dir: str,
+    data_dir: str,
+    out: str,
+    *,
+    max_bad_fraction: float,
+    batch_size: int,
+    names: Sequence[str] = (),
 ) -> tuple[int, int]:
-    """Assigns the images of a folder and writes a CSV file: path, cluster, distance.
+    """Assigns the images of a folder and writes a CSV file: path, cluster, distance, name.
 
     Args:
         run_dir: A finished run.
@@ -61,6 +67,7 @@ def write_clusters(
         out: The file to write.
         max_bad_fraction: Stop when more than this fraction of the files cannot be read.
         batch_size: Images in a step of feature extraction.
+        names: Names of the run's clusters, for a column `name`; none where there are none.
 
     Returns:
         Number of images assigned, and of unreadable ones left out.
@@ -85,9 +92,11 @@ def write_clusters(
     model = load_model(run)
     with write_atomically(out) as file:
         writer = csv.writer(file)
-        writer.writerow(["path", "cluster", "distance"])
-        names = iter(source.names)
+        writer.writerow(["path", "cluster", "distance", *(["name"] if names else [])])
+        paths = iter(source.names)
         for clusters, distances in assign(model, source, batch_size, progress=progress):
             for cluster, distance in zip(clusters.tolist(), distances.tolist(), strict=True):
-                writer.writerow([spreadsheet_text(next(names)), cluster, f"{distance:.4f}"])
+                named = [spreadsheet_text(names[cluster])] if names else []
+                row = [spreadsheet_text(next(paths)), cluster, f"{distance:.4f}", *named]
+                writer.writerow(row)
     return len(source), len(unreadable)
