@@ -119,6 +119,32 @@ def write_directory_atomically(path: str | os.PathLike) -> Iterator[pathlib.Path
             raise
 
 
+def copy_file(source: str | os.PathLike, target: str | os.PathLike) -> None:
+    """Copies a file with its times and permissions; the copy is whole, or absent.
+
+    Args:
+        source: The file; of a link, what it leads to.
+        target: Where the copy shall be, in a folder that exists. What is there is not replaced.
+
+    Raises:
+        OSError: If something is there, or it cannot be read or written.
+    """
+    target = pathlib.Path(target)
+    # A short name, since that of the target may be as long as names can be.
+    temporary = target.with_name(f".part.{secrets.token_hex(4)}")
+    try:
+        shutil.copy2(source, temporary)
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+        if os.path.lexists(target):
+            raise FileExistsError(f"{target} exists")
+        os.rename(temporary, target)
+        _sync_folder(target.parent)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
 def remove_directory(path: str | os.PathLike) -> None:
     """Removes a folder, which is whole under its name until it is gone.
 

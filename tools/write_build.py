@@ -28,9 +28,9 @@ DISTRIBUTIONS = {
     "faiss": "faiss-cpu",
     "sklearn": "scikit-learn",
 }
-# Packages that the code does without where they are missing: requirements-data.txt, -torch.txt and
-# -benchmarks.txt. They are in no lock, so Bazel's tests skip what needs them.
-OPTIONAL = {"array_record", "matplotlib", "tensorflow_datasets", "torch"}
+# Packages that the code does without where they are missing: requirements-browser.txt, -data.txt,
+# -torch.txt and -benchmarks.txt. They are in no lock, so Bazel's tests skip what needs them.
+OPTIONAL = {"array_record", "matplotlib", "playwright", "tensorflow_datasets", "torch"}
 # Packages that are loaded without an import, by what is written instead.
 LOADED_BY = {"tf.summary": "tensorboard", "keras.callbacks.TensorBoard": "tensorboard"}
 # Tests that take minutes, most of them in programs that use both processors.

@@ -5,20 +5,30 @@ TensorFlow is not imported here, so a wrong flag is reported at once.
 
 from dc_keras.config.flags import exit_with_input_error, parser
 from dc_keras.config.programs import (
+    ApplyConfig,
     AssignConfig,
     ConvertConfig,
+    DuplicatesConfig,
     EvaluationConfig,
     ExportConfig,
+    GalleryConfig,
     PackConfig,
+    SortConfig,
+    TableConfig,
 )
 from dc_keras.config.training import TrainingConfig
 
 __all__ = [
+    "ApplyConfig",
     "AssignConfig",
     "ConvertConfig",
+    "DuplicatesConfig",
     "EvaluationConfig",
     "ExportConfig",
+    "GalleryConfig",
     "PackConfig",
+    "SortConfig",
+    "TableConfig",
     "TrainingConfig",
     "exit_with_input_error",
     "parser",

@@ -1,4 +1,7 @@
-"""Settings of the programs around the training: evaluate, export, assign, pack and convert."""
+"""Settings of the programs around the training.
+
+evaluate, export, assign, pack and convert; gallery, apply, table, duplicates and sort.
+"""
 
 import dataclasses
 
@@ -94,7 +97,7 @@ class AssignConfig(Config):
 
     run_dir: str = flag("", "Folder of a finished run.", required=True)
     data_dir: str = flag("", "Images to assign to the run's clusters.", required=True)
-    out: str = flag("", "CSV file to write: path, cluster, distance.", required=True)
+    out: str = flag("", "CSV file to write: path, cluster, distance, name.", required=True)
     max_bad_fraction: float = flag(0.01, "As for train.py.", at_least=0, below=1)
     batch_size: int = flag(256, "Images in a step of feature extraction.", at_least=1)
     value_range: str = value_range_flag("the run's, or what is found in them where it has none")
@@ -102,6 +105,35 @@ class AssignConfig(Config):
 
     def conflicts(self) -> list[str]:
         return wrong_value_range(self.value_range)
+
+
+@dataclasses.dataclass(frozen=True)
+class GalleryConfig(Config):
+    """Settings of `dc-keras gallery`."""
+
+    run_dir: str = flag("", "Folder of a finished run.", required=True)
+    out: str = flag("", "Folder to make; default: gallery in --run_dir.")
+
+
+@dataclasses.dataclass(frozen=True)
+class ApplyConfig(Config):
+    """Settings of `dc-keras apply`."""
+
+    labels: str = argument("LABELS", "A file of labels that was downloaded from a gallery.")
+    run_dir: str = flag("", "Folder of the gallery's run.", required=True)
+    out: str = flag("", "Folder for groups.csv; default: --run_dir.")
+    undo: bool = flag(False, "Take back what was applied.")
+
+    def missing(self) -> list[str]:
+        return [name for name in super().missing() if not (self.undo and name == "LABELS")]
+
+    def conflicts(self) -> list[str]:
+        if not (self.undo and self.labels):
+            return []
+        return [
+            f"LABELS would be ignored, since --undo needs none. Received: {self.labels}. "
+            "Leave it out."
+        ]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,5 +197,69 @@ class PackConfig(Config):
             found.append(
                 f"OUT would be ignored, since --verify writes nothing. Received: {self.out}. "
                 "Leave it out."
+            )
+        return found
+
+
+@dataclasses.dataclass(frozen=True)
+class TableConfig(Config):
+    """Settings of `dc-keras table`."""
+
+    run_dir: str = flag("", "Folder of a finished run.", required=True)
+    out: str = flag("", "Table to write: a name that ends with .csv or .parquet.", required=True)
+    features: str = flag(
+        "", "Also write the descriptors there, rows as in the table: a file for numpy.load."
+    )
+    batch_size: int = flag(256, "Images in a step of feature extraction.", at_least=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class DuplicatesConfig(Config):
+    """Settings of `dc-keras duplicates`."""
+
+    run_dir: str = flag("", "Folder of a finished run.", required=True)
+    out: str = flag("", "CSV file to write: a row for each image that has a copy.", required=True)
+    max_distance: float = flag(
+        0.8,
+        "Near copies: largest distance of their descriptors, of at most 2.",
+        at_least=0,
+        at_most=2,
+    )
+    max_bits: int = flag(
+        8,
+        "Near copies: bits of 63 in which their perceptual hashes may differ.",
+        at_least=0,
+        at_most=63,
+    )
+    min_correlation: float = flag(
+        0.98, "Near copies: smallest correlation of their grey pixels.", at_least=0, at_most=1
+    )
+    batch_size: int = flag(256, "Images in a step of feature extraction.", at_least=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class SortConfig(Config):
+    """Settings of `dc-keras sort`."""
+
+    run_dir: str = flag("", "Folder of a finished run.")
+    out: str = flag("", "Folder to sort into: absent or empty.", required=True)
+    copy: bool = flag(False, "Copy the images; default: link to them.")
+    move: bool = flag(False, "Move the images there; default: link to them.")
+    undo: bool = flag(False, "Bring everything back to how it was before --out was made.")
+    dry_run: bool = flag(False, "Only tell how many images would go into which folder.")
+    batch_size: int = flag(256, "Images in a step of feature extraction.", at_least=1)
+
+    def missing(self) -> list[str]:
+        needed = [] if self.undo or self.run_dir else ["--run_dir"]
+        return needed + [name for name in super().missing() if name == "--out" or name == "OUT"]
+
+    def conflicts(self) -> list[str]:
+        found = []
+        if self.copy and self.move:
+            found.append("Images are copied or moved. Received: --copy with --move. Leave one out.")
+        if self.undo and (given := self.changed("run_dir", "copy", "move", "dry_run")):
+            found.append(
+                "Undoing goes by what was done. Received: --undo with "
+                f"{', '.join(f'--{name}' for name in given)}. Leave that out."
             )
         return found

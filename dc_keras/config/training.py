@@ -104,6 +104,11 @@ class TrainingConfig(Config):
         "run did after it.",
         may_change=True,
     )
+    gallery: bool = flag(
+        False,
+        "Make RUN/gallery at the end, a page that shows the clusters: see dc-keras gallery.",
+        may_change=True,
+    )
     keep_checkpoints: int = flag(
         3, "Number of newest checkpoints to keep.", at_least=1, may_change=True
     )

@@ -71,11 +71,28 @@ class FeatureExtractor:
         """
         dataset = self._strategy.experimental_distribute_dataset(dataset)
         for images in dataset:
-            parts = self._strategy.experimental_local_results(images)
-            size = max(len(part) for part in parts)
-            if self._step is None or size > self._size:
-                self._step, self._size = self._trace(dataset.element_spec, size), size
-            yield tf.nest.map_structure(self._gather, self._step(images))
+            yield self._features(images, dataset.element_spec)
+
+    def with_others(self, dataset: tf.data.Dataset) -> Iterator[tuple[Any, Any]]:
+        """Yields the features of batches of images that other things come with.
+
+        Args:
+            dataset: Batches `(images, others)`, others being tensors of as many rows.
+
+        Yields:
+            What `__call__` yields, and the others as arrays.
+        """
+        dataset = self._strategy.experimental_distribute_dataset(dataset)
+        for images, others in dataset:
+            features = self._features(images, dataset.element_spec[0])
+            yield features, tf.nest.map_structure(self._gather, others)
+
+    def _features(self, images, element_spec) -> Any:
+        parts = self._strategy.experimental_local_results(images)
+        size = max(len(part) for part in parts)
+        if self._step is None or size > self._size:
+            self._step, self._size = self._trace(element_spec, size), size
+        return tf.nest.map_structure(self._gather, self._step(images))
 
 
 def feature_model(network: keras.Model, *layers: str) -> keras.Model:

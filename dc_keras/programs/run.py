@@ -17,6 +17,11 @@ PROGRAMS = {
     "train": "train on a folder of images",
     "evaluate": "tell whether a run's features are better than those it started from",
     "assign": "assign images to the clusters of a run",
+    "gallery": "make a page that shows the clusters of a run",
+    "apply": "apply the labels given in a gallery to its run",
+    "table": "write what is known of each image as CSV or Parquet",
+    "duplicates": "list copies among the images of a run",
+    "sort": "sort the images of a run into a folder for each cluster",
     "export": "write the features of a run as a SavedModel",
     "pack": "pack a data set into a few large files",
     "convert": "turn weights of the public PyTorch code into a run, and back",
@@ -34,7 +39,10 @@ USAGE = "\n".join(
 
 def command(name: str) -> str:
     """How the user starts a program: the way in which this one was started."""
-    return f"python {name}.py" if sys.argv[0].endswith(".py") else f"dc-keras {name}"
+    if not sys.argv[0].endswith(".py"):
+        return f"dc-keras {name}"
+    # Those two alone stand at the top of a clone.
+    return f"python {name}.py" if name in ("train", "evaluate") else f"python -m dc_keras {name}"
 
 
 def run_program(name: str) -> None:

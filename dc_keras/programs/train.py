@@ -40,6 +40,22 @@ def main(settings: Settings) -> None:
     told = (
         f"Done. The network and the cluster of each image are in {run.model}\n"
         f"  {command('evaluate')} --run_dir={settings.run_dir}\n"
+        f"  {_gallery(settings)}\n"
         f"  tensorboard --logdir={settings.run_dir}/tensorboard"
     )
     print(printable(told))
+
+
+def _gallery(settings: Settings) -> str:
+    """Makes the gallery if it is asked for, and tells of it."""
+    how = f"{command('gallery')} --run_dir={settings.run_dir}"
+    if not settings.gallery:
+        return how
+    from dc_keras.programs.gallery import make_gallery
+
+    # The training is done and kept: nothing that happens here may look as if it was not.
+    try:
+        return make_gallery(settings.run_dir).partition("\n")[0]
+    except Exception as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        return f"There is no gallery yet ({reason}): {how}"

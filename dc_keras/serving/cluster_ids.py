@@ -7,7 +7,7 @@ import csv
 import dataclasses
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -63,8 +63,9 @@ def write_clusters(
     max_bad_fraction: float,
     batch_size: int,
     changes: Mapping[str, Any] = MappingProxyType({}),
+    names: Sequence[str] = (),
 ) -> tuple[int, int]:
-    """Assigns the images of a folder and writes a CSV file: path, cluster, distance.
+    """Assigns the images of a folder and writes a CSV file: path, cluster, distance, name.
 
     Args:
         run_dir: A finished run.
@@ -73,6 +74,7 @@ def write_clusters(
         max_bad_fraction: Stop when more than this fraction of the files cannot be read.
         batch_size: Images in a step of feature extraction.
         changes: Of the `PixelOptions` that the run has read its images with.
+        names: Names of the run's clusters, for a column `name`; none where there are none.
 
     Returns:
         Number of images assigned, and of unreadable ones left out.
@@ -100,9 +102,11 @@ def write_clusters(
     model = load_model(run)
     with write_atomically(out) as file:
         writer = csv.writer(file)
-        writer.writerow(["path", "cluster", "distance"])
-        names = iter(source.names)
+        writer.writerow(["path", "cluster", "distance", *(["name"] if names else [])])
+        paths = iter(source.names)
         for clusters, distances in assign(model, source, batch_size, progress=progress):
             for cluster, distance in zip(clusters.tolist(), distances.tolist(), strict=True):
-                writer.writerow([spreadsheet_text(next(names)), cluster, f"{distance:.4f}"])
+                named = [spreadsheet_text(names[cluster])] if names else []
+                row = [spreadsheet_text(next(paths)), cluster, f"{distance:.4f}", *named]
+                writer.writerow(row)
     return len(source), len(seen.unreadable)

@@ -43,7 +43,8 @@ def folder(tmp_path_factory):
 def trained(folder, tmp_path_factory):
     """A finished run of two epochs: its folder and what it printed."""
     run_dir = tmp_path_factory.mktemp("runs") / "run"
-    return run_dir, *run("train.py", *TINY, f"--data_dir={folder}", f"--run_dir={run_dir}")
+    flags = [*TINY, "--gallery", f"--data_dir={folder}", f"--run_dir={run_dir}"]
+    return run_dir, *run("train.py", *flags)
 
 
 def test_training_says_what_it_does(trained):
@@ -55,10 +56,28 @@ def test_training_says_what_it_does(trained):
         "epoch   loss smallest largest views rank features   pca kmeans   train     left",
         "  2/2 ",
         f"python evaluate.py --run_dir={run_dir}",
+        f"Gallery of 120 images: open {run_dir}/gallery/index.html",
     ):
         assert text in out, out
     # Neither TensorFlow's nor Faiss's notes on this machine, nor warnings.
     assert err == "", err
+
+
+@pytest.mark.slow
+def test_labels_of_the_gallery_name_clusters_of_new_images(trained, folder, tmp_path):
+    run_dir = trained[0]
+    gallery = json.loads((run_dir / "gallery/gallery.json").read_text())["gallery"]
+    group = {"name": "grey", "clusters": list(range(8)), "images": [], "rejected": False}
+    labels = {"format": "dc_keras labels", "version": 1, "gallery": gallery, "groups": [group]}
+    (tmp_path / "labels.json").write_text(json.dumps(labels))
+    run("-m", "dc_keras", "apply", tmp_path / "labels.json", f"--run_dir={run_dir}")
+    flags = [f"--run_dir={run_dir}", f"--data_dir={folder}", "--max_bad_fraction=0.1"]
+    try:
+        run("-m", "dc_keras", "assign", *flags, f"--out={tmp_path}/new.csv")
+    finally:
+        run("-m", "dc_keras", "apply", "--undo", f"--run_dir={run_dir}")
+    with open(tmp_path / "new.csv", newline="") as file:
+        assert {row["name"] for row in csv.DictReader(file)} == {"grey"}
 
 
 def test_the_bad_file_is_listed(trained):

@@ -15,6 +15,8 @@ HELP = {
     "train": ("Trains DeepCluster on a folder of images", "--num_clusters"),
     "evaluate": ("Evaluates a run of train.py", "--baseline"),
     "assign": ("Assigns images, also ones that were not trained on", "--max_bad_fraction"),
+    "gallery": ("Makes a page that shows the clusters of a finished run", "--out"),
+    "apply": ("Applies labels that were given in a gallery", "--[no]undo"),
     "export": ("Exports the features of a trained network", "--out"),
     "pack": ("Packs a data set into a few large files", "--short_side"),
     "convert": ("Turns a checkpoint of the published PyTorch code", "--image_size"),

@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from dc_keras.data.pixels.decoding import (
+    decode,
     decode_jpeg_window,
     decode_other,
     is_upright_jpeg,
@@ -63,6 +64,59 @@ def preprocess_for_clustering(
         crop_of_jpeg,
         lambda: center_crop(decode_other(encoded, options), image_size),
     )
+
+
+def crop_and_thumbnail(
+    encoded: tf.Tensor, image_size: int, thumbnail_size: int, options: PixelOptions = USUAL
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """The crop of `preprocess_for_clustering` and a small picture, of an image decoded once.
+
+    Args:
+        encoded: What `decode` takes.
+        image_size: Side s of the crop in pixels.
+        thumbnail_size: Side t of the small picture in pixels; no more than twice s.
+        options: As for `preprocess_for_clustering`.
+
+    Returns:
+        The crop, uint8 (s, s, 3), bit for bit that of `preprocess_for_clustering`; the largest
+        square in the middle of the image, uint8 (t, t, 3); height and width of the image, int32
+        (2,).
+    """
+    if options.fit != "crop":
+        # The square is made of all of the image, which is decoded by itself for the small picture.
+        image = decode(encoded, options)
+        square = preprocess_for_clustering(encoded, image_size, options)
+        return square, _square(image, thumbnail_size), tf.shape(image)[:2]
+
+    def of_jpeg():
+        size = jpeg_size(encoded, options.max_pixels)
+        reduction = jpeg_reduction(1 / _center_of(size, image_size, tf.float32)[0])
+        whole = tf.concat([[0, 0], -(-size // reduction)], 0)
+        image = decode_jpeg_window(encoded, whole, reduction)
+        window, scale, shift = _part_under_crop(size, image_size, reduction, tf.float32)
+        y, x, height, width = tf.unstack(window)
+        part = image[y : y + height, x : x + width]
+        crop = resize(part[tf.newaxis], image_size, scale, shift)[0]
+        return crop, _square(image, thumbnail_size), size
+
+    def of_pixels(image):
+        size = tf.shape(image)[:2]
+        return center_crop(image, image_size), _square(image, thumbnail_size), size
+
+    if encoded.dtype == tf.uint8:
+        return of_pixels(encoded)
+    return tf.cond(
+        is_upright_jpeg(encoded), of_jpeg, lambda: of_pixels(decode_other(encoded, options))
+    )
+
+
+def _square(image, side):
+    """The largest square in the middle, resized."""
+    size = tf.shape(image)[:2]
+    shorter = tf.reduce_min(size)
+    y, x = tf.unstack((size - shorter) // 2)
+    square = image[tf.newaxis, y : y + shorter, x : x + shorter]
+    return squares_of_images(square, side, keeps_shape=False)[0]
 
 
 def center_crop(image: tf.Tensor, image_size: int) -> tf.Tensor:

@@ -1,0 +1,140 @@
+"""One pass over all images that takes from each what tables and pages show.
+
+Each image is read and decoded once. Files are read again where they may be copies of each other:
+see `digests`.
+"""
+
+import dataclasses
+import os
+
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from dc_keras.data.pipelines import in_threads, unchanged
+from dc_keras.data.pixels.center_crop import crop_and_thumbnail
+from dc_keras.data.sources.image_source import ImageSource
+from dc_keras.data.sources.inspection import find_unreadable
+from dc_keras.models.feature_extractor import FEATURES, FeatureExtractor, feature_model
+from dc_keras.runs.trained_model import TrainedModel
+
+THUMBNAIL = 64
+_SHAPE = (THUMBNAIL, THUMBNAIL, 3)
+_AT_A_TIME = 4096
+
+
+@dataclasses.dataclass(frozen=True)
+class SeenImages:
+    """What the pass took.
+
+    Attributes:
+        kept: The images that could be read, ascending, int64 `(n,)`.
+        descriptors: float32 `(n, dim)`.
+        sizes: Height and width in pixels, int32 `(n, 2)`.
+        unreadable: The reason by name for the others.
+    """
+
+    kept: np.ndarray
+    descriptors: np.ndarray
+    sizes: np.ndarray
+    unreadable: dict[str, str]
+
+
+def look_at_images(
+    model: TrainedModel,
+    source: ImageSource,
+    thumbnails_file: str | os.PathLike,
+    *,
+    batch_size: int,
+    progress: bool = False,
+) -> SeenImages:
+    """Takes descriptors, sizes and thumbnails of all images.
+
+    Args:
+        model: Of a finished run.
+        source: The images.
+        thumbnails_file: Where thumbnails are written; see `open_thumbnails`.
+        batch_size: Images in a step of feature extraction.
+        progress: Whether to show a progress bar, with the time left.
+
+    Returns:
+        The images that could be read. Memory: their descriptors; thumbnails stay in the file.
+    """
+    count = len(source)
+    thumbnails = np.memmap(thumbnails_file, np.uint8, "w+", shape=(count, *_SHAPE))
+    descriptors = np.empty((count, model.whitening.output_dim), np.float32)
+    sizes = np.zeros((count, 2), np.int32)
+    seen = np.zeros(count, bool)
+    extractor = FeatureExtractor(feature_model(model.network, FEATURES))
+    unreadable: dict[int, str] = {}
+    # What fails once and is read well the second time, on a busy network drive, gets another try.
+    with tqdm(total=count, desc="Looking at images", unit="image", disable=not progress) as bar:
+        for _ in range(2):
+            rest = np.setdiff1d(np.flatnonzero(~seen), list(unreadable))
+            if not len(rest):
+                break
+            for features, (rows, small, size) in extractor.with_others(
+                _batches(source, rest, extractor.image_size, batch_size)
+            ):
+                descriptors[rows] = model.whitening.apply(features)
+                thumbnails[rows], sizes[rows], seen[rows] = small, size, True
+                bar.update(len(rows))
+            missing = np.flatnonzero(~seen)
+            if len(missing):
+                found = find_unreadable(source.select(missing), progress=False)
+                unreadable = {int(missing[at]): why for at, why in found.items()}
+    kept = np.flatnonzero(seen)
+    _keep_rows(thumbnails, kept)
+    del thumbnails
+    os.truncate(thumbnails_file, len(kept) * int(np.prod(_SHAPE)))
+    reasons = {
+        source.names[row]: unreadable.get(row, "could not be read")
+        for row in np.flatnonzero(~seen).tolist()
+    }
+    return SeenImages(kept, descriptors[kept], sizes[kept], reasons)
+
+
+def open_thumbnails(path: str | os.PathLike, count: int) -> np.ndarray:
+    """Maps thumbnails into memory, for reading.
+
+    Args:
+        path: The file that `look_at_images` wrote: the pixels, row by row, without a header.
+        count: How many, n.
+
+    Returns:
+        uint8 `(n, 64, 64, 3)`.
+
+    Raises:
+        ValueError: If the file has another size.
+    """
+    if os.path.getsize(path) != count * int(np.prod(_SHAPE)):
+        raise ValueError(f"{path} is not of {count} thumbnails")
+    return np.memmap(path, np.uint8, "r", shape=(count, *_SHAPE))
+
+
+def _batches(
+    source: ImageSource, indices: np.ndarray, image_size: int, batch_size: int
+) -> tf.data.Dataset:
+    """Batches of crops with their indices, thumbnails and sizes, without what cannot be read."""
+
+    def load(index):
+        crop, thumbnail, size = crop_and_thumbnail(
+            source.load(index), image_size, THUMBNAIL, source.options
+        )
+        return crop, (index, thumbnail, size)
+
+    return unchanged(
+        tf.data.Dataset.from_tensor_slices(indices.astype(np.int64))
+        .apply(in_threads(load))
+        .ignore_errors(log_warning=False)
+        .batch(batch_size)
+        .prefetch(2)
+    )
+
+
+def _keep_rows(array: np.ndarray, rows: np.ndarray) -> None:
+    """Moves some rows, which are ascending, to the front, in place."""
+    for start in range(0, len(rows), _AT_A_TIME):
+        these = rows[start : start + _AT_A_TIME]
+        if these[-1] != start + len(these) - 1:
+            array[start : start + len(these)] = array[these]
