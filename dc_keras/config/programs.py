@@ -194,7 +194,7 @@ class DuplicatesConfig(Config):
     run_dir: str = flag("", "Folder of a finished run.", required=True)
     out: str = flag("", "CSV file to write: a row for each image that has a copy.", required=True)
     max_distance: float = flag(
-        0.5,
+        0.8,
         "Near copies: largest distance of their descriptors, of at most 2.",
         at_least=0,
         at_most=2,
@@ -206,7 +206,7 @@ class DuplicatesConfig(Config):
         at_most=63,
     )
     min_correlation: float = flag(
-        0.985, "Near copies: smallest correlation of their grey pixels.", at_least=0, at_most=1
+        0.98, "Near copies: smallest correlation of their grey pixels.", at_least=0, at_most=1
     )
     batch_size: int = flag(256, "Images in a step of feature extraction.", at_least=1)
 

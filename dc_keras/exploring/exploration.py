@@ -24,8 +24,10 @@ from dc_keras.exploring.duplicates import (
     Duplicates,
     NearOptions,
     find_duplicates,
+    fingerprints,
     may_have_same_pixels,
     near_copies,
+    nearest_by_fingerprint,
 )
 from dc_keras.exploring.found_images import FoundImages
 from dc_keras.exploring.image_map import image_positions
@@ -89,6 +91,8 @@ class _Rows:
     sizes: np.ndarray
     nearest: np.ndarray
     nearest_distances: np.ndarray
+    hashes: np.ndarray
+    alike: np.ndarray
     file_digests: np.ndarray
     pixel_digests: np.ndarray
     centroids: np.ndarray
@@ -154,7 +158,7 @@ def _put_together(
     duplicates = find_duplicates(
         rows.file_digests.tolist(),
         rows.pixel_digests.tolist(),
-        near_copies(rows.nearest, rows.nearest_distances, thumbnails, near),
+        near_copies(descriptors, (rows.nearest, rows.alike), rows.hashes, thumbnails, near),
     )
     labels, class_names = images.labels_of(rows.indices)
     found = FoundImages(
@@ -212,7 +216,8 @@ def _look(
         neighbours = nearest_images(seen.descriptors, seed=run.config().seed)
         source = images.source.select(seen.kept)
         thumbnails = open_thumbnails(new / _THUMBNAILS, len(seen.kept))
-        suspects = np.flatnonzero(may_have_same_pixels(thumbnails, seen.sizes))
+        hashes = fingerprints(thumbnails)
+        suspects = np.flatnonzero(may_have_same_pixels(hashes[:, 0], seen.sizes))
         by_bytes = file_digests(images.root, source.names, suspects)
         by_pixels = pixel_digests(source, firsts(by_bytes, suspects), progress=progress)
         np.save(new / _DESCRIPTORS, seen.descriptors)
@@ -221,6 +226,8 @@ def _look(
             sizes=seen.sizes,
             nearest=neighbours.indices,
             nearest_distances=neighbours.distances,
+            hashes=hashes,
+            alike=nearest_by_fingerprint(hashes[:, 0]),
             file_digests=by_bytes,
             pixel_digests=by_pixels,
             centroids=np.ascontiguousarray(model.centroids, np.float32),

@@ -139,18 +139,14 @@ def without_missing(places: Sequence[Placement]) -> tuple[list[Placement], list[
     return there, [place.source for place in places if place.source not in known]
 
 
-def check(places: Sequence[Placement], out: str, action: str, root: str) -> None:
-    """Checks that images can be put there. Changes nothing.
+def check_output(out: str) -> None:
+    """Checks that nothing is in the output folder. Changes nothing.
 
     Args:
-        places: Where images go.
-        out: The output folder: absent or empty.
-        action: `LINK`, `COPY` or `MOVE`.
-        root: The folder of the images.
+        out: The folder: absent or empty.
 
     Raises:
-        InputError: If the output folder holds something or lies among the images, there are no
-            images, there is no room, or they may not be moved.
+        InputError: If it holds something.
     """
     target = check_output_folder(out)
     if (target / JOURNAL).exists():
@@ -163,6 +159,22 @@ def check(places: Sequence[Placement], out: str, action: str, root: str) -> None
             f"The output folder is not empty. Received: --out={out}. Expected a name that is free, "
             "or an empty folder: nothing is overwritten."
         )
+
+
+def check(places: Sequence[Placement], out: str, action: str, root: str) -> None:
+    """Checks that images can be put there. Changes nothing.
+
+    Args:
+        places: Where images go.
+        out: The output folder.
+        action: `LINK`, `COPY` or `MOVE`.
+        root: The folder of the images.
+
+    Raises:
+        InputError: If the output folder lies among the images, there are no images, there is no
+            room, or they may not be moved.
+    """
+    target = pathlib.Path(out)
     if _is_within(target, root):
         raise InputError(
             f"The output lies among the images. Received: --out={out} in {root}. Expected a folder "
@@ -327,7 +339,9 @@ def _read_journal(out: str) -> list[tuple[str, Placement]]:
         ):
             raise ValueError("it has other columns or actions")
         entries = [(row[0], Placement(row[1], row[2], int(row[3]), row[4])) for row in rows]
-        if any(not _is_within(os.path.join(out, place.target), out) for _, place in entries):
+        if any(
+            place.target.startswith("/") or ".." in place.target.split("/") for _, place in entries
+        ):
             raise ValueError("it names files outside of the folder")
         return entries
     except (OSError, ValueError, csv.Error) as error:

@@ -29,6 +29,7 @@ def main(settings: Settings) -> None:
     from dc_keras.exploring import sorted_folders
     from dc_keras.exploring.exploration import explore
 
+    sorted_folders.check_output(settings.out)
     action = "move" if settings.move else "copy" if settings.copy else "link"
     progress = sys.stderr.isatty()
     exploration = explore(settings.run_dir, batch_size=settings.batch_size, progress=progress)
