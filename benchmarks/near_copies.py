@@ -29,7 +29,6 @@ CHANGES = {
     "resized": lambda image: _resized(image, 0.7),
     "cropped": lambda image: _cut(image, 0.025, 0.025),
     "corner": lambda image: _cut(image, 0.05, 0.0),
-
     "brightened": lambda image: ImageEnhance.Brightness(image).enhance(1.2),
 }
 _QUALITY = {"reencoded": 50}
