@@ -30,7 +30,7 @@ DISTRIBUTIONS = {
 }
 # Packages that the code does without where they are missing: requirements-browser.txt, -data.txt,
 # -torch.txt and -benchmarks.txt. They are in no lock, so Bazel's tests skip what needs them.
-OPTIONAL = {"array_record", "matplotlib", "playwright", "tensorflow_datasets", "torch"}
+OPTIONAL = {"array_record", "matplotlib", "playwright", "pyarrow", "tensorflow_datasets", "torch"}
 # Packages that are loaded without an import, by what is written instead.
 LOADED_BY = {"tf.summary": "tensorboard", "keras.callbacks.TensorBoard": "tensorboard"}
 # Tests that take minutes, most of them in programs that use both processors.

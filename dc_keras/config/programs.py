@@ -251,7 +251,7 @@ class SortConfig(Config):
 
     def missing(self) -> list[str]:
         needed = [] if self.undo or self.run_dir else ["--run_dir"]
-        return needed + [name for name in super().missing() if name == "--out" or name == "OUT"]
+        return needed + super().missing()
 
     def conflicts(self) -> list[str]:
         found = []

@@ -7,9 +7,12 @@ import pytest
 from dc_keras.config import (
     AssignConfig,
     ConvertConfig,
+    DuplicatesConfig,
     EvaluationConfig,
     ExportConfig,
     PackConfig,
+    SortConfig,
+    TableConfig,
     TrainingConfig,
 )
 from dc_keras.errors import InputError
@@ -95,6 +98,9 @@ def test_bad_flags_of_assign(flag):
         (EvaluationConfig, "--run_dir"),
         (ExportConfig, "--run_dir and --out"),
         (AssignConfig, "--run_dir and --data_dir and --out"),
+        (TableConfig, "--run_dir and --out"),
+        (DuplicatesConfig, "--run_dir and --out"),
+        (SortConfig, "--run_dir and --out"),
     ],
 )
 def test_required_flags_of_programs(config, missing):
@@ -104,10 +110,33 @@ def test_required_flags_of_programs(config, missing):
 
 @pytest.mark.parametrize(
     "config",
-    [TrainingConfig, EvaluationConfig, ExportConfig, AssignConfig, ConvertConfig, PackConfig],
+    [
+        TrainingConfig,
+        EvaluationConfig,
+        ExportConfig,
+        AssignConfig,
+        ConvertConfig,
+        PackConfig,
+        TableConfig,
+        DuplicatesConfig,
+        SortConfig,
+    ],
 )
 def test_help_texts_are_there_and_differ(config):
     texts = [field.metadata["help"] for field in dataclasses.fields(config)]
     assert all(texts)
     spoken = [text for text in texts if not text.startswith("As for")]
     assert len(set(spoken)) == len(spoken)
+
+
+def test_undoing_a_sorting_takes_its_folder_alone():
+    SortConfig.from_arguments(["--undo", "--out=o"]).validate()
+    with pytest.raises(InputError, match="--undo with --run_dir, --move. Leave that out"):
+        SortConfig.from_arguments(["--undo", "--out=o", "--run_dir=r", "--move"]).validate()
+    with pytest.raises(InputError, match="^--out must be given"):
+        SortConfig.from_arguments(["--undo"]).validate()
+
+
+def test_images_are_copied_or_moved():
+    with pytest.raises(InputError, match="--copy with --move. Leave one out"):
+        SortConfig.from_arguments(["--run_dir=r", "--out=o", "--copy", "--move"]).validate()

@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from finished_run import finished_run
 from PIL import Image, ImageEnhance
 
@@ -158,7 +159,7 @@ def test_imported_weights_have_no_clusters(copied):
 def test_the_crop_is_that_of_clustering(kind, rng):
     coarse = rng.integers(0, 256, (9, 12, 3)).astype(np.uint8)
     image = np.asarray(Image.fromarray(coarse).resize((480, 360)))
-    encoded = encode(Image.fromarray(image), kind)
+    encoded = tf.constant(encode(Image.fromarray(image), kind))
     crop, thumbnail, size = crop_and_thumbnail(encoded, 32, 64)
     np.testing.assert_array_equal(crop, preprocess_for_clustering(encoded, 32))
     assert size.numpy().tolist() == [360, 480]

@@ -80,6 +80,25 @@ def test_labels_of_the_gallery_name_clusters_of_new_images(trained, folder, tmp_
         assert {row["name"] for row in csv.DictReader(file)} == {"grey"}
 
 
+@pytest.mark.slow
+def test_a_run_becomes_a_table_a_list_of_copies_and_folders(trained, folder, tmp_path):
+    known = f"--run_dir={trained[0]}"
+    out, _ = run("-m", "dc_keras", "table", known, f"--out={tmp_path}/t.csv")
+    assert out == f"120 images: {tmp_path}/t.csv\n"
+    out, _ = run("-m", "dc_keras", "duplicates", known, f"--out={tmp_path}/d.csv")
+    assert out.startswith("Images with a copy, of 120: 0 same bytes, 0 same pixels, ")
+    sort = ("-m", "dc_keras", "sort", f"--out={tmp_path}/sorted")
+    out, _ = run(*sort, known, "--dry_run")
+    assert "Nothing was done" in out and not (tmp_path / "sorted").exists()
+    run(*sort, known)
+    assert len(list((tmp_path / "sorted").rglob("*.png"))) == 120
+    _, err = run(*sort, known, expect=2)
+    assert "were sorted into this folder before" in err
+    out, _ = run(*sort, "--undo")
+    assert out == "As before: 120 images\n" and not (tmp_path / "sorted").exists()
+    assert len(list(folder.rglob("*.png"))) == 121
+
+
 def test_the_bad_file_is_listed(trained):
     run_dir = trained[0]
     assert "fine/broken.png" in (run_dir / "unreadable.csv").read_text()
