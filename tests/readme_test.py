@@ -1,5 +1,6 @@
-"""Every command and every piece of Python in README.md, run in its order on tiny data."""
+"""Every command and every piece of Python in README.md and the tutorial, run on tiny data."""
 
+import json
 import pathlib
 import re
 import shlex
@@ -18,11 +19,16 @@ SMALL = (
 )
 
 
-def blocks(language):
-    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+def blocks(language, text=README):
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
-COMMANDS = [line for block in blocks("bash") for line in block.splitlines()]
+def commands_of(text):
+    return [line for block in blocks("bash", text) for line in block.splitlines()]
+
+
+COMMANDS = commands_of(README)
+TUTORIAL = commands_of((REPOSITORY / "docs/tutorial.md").read_text())
 
 
 def test_the_readme_has_commands():
@@ -68,6 +74,24 @@ def test_flags_that_are_named_exist():
     assert named and named <= known, named - known
 
 
+def with_places(command, places):
+    words = shlex.split(command)
+    for name, place in places.items():
+        words = [re.sub(rf"\b{name}\b", str(place), word) for word in words]
+    return words
+
+
+def run(words):
+    if words[0] == "python":
+        words[0] = sys.executable
+    elif words[0] == "tensorboard":
+        words[0] = str(pathlib.Path(sys.executable).parent / "tensorboard")
+        words.append("--inspect")  # reads the files and ends, instead of serving them
+    done = subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, f"{words}\n{done.stdout}{done.stderr}"
+    return done.stdout
+
+
 @pytest.mark.slow
 def test_all_commands_in_their_order(tmp_path, torch):
     images, labels = textures.textures(20)
@@ -82,26 +106,21 @@ def test_all_commands_in_their_order(tmp_path, torch):
         "PAPER_RUN": tmp_path / "run2",
         "weights.pth": tmp_path / "weights.pth",
         "RUN": tmp_path / "run",
+        "SORTED": tmp_path / "sorted",
         "clusters.csv": tmp_path / "clusters.csv",
+        "duplicates.csv": tmp_path / "duplicates.csv",
+        "assigned.csv": tmp_path / "assigned.csv",
     }
     ran = 0
     for command in COMMANDS:
         if command.startswith("make "):
             continue
-        words = shlex.split(command)
-        for name, place in places.items():
-            words = [re.sub(rf"\b{name}\b", str(place), word) for word in words]
+        words = with_places(command, places)
         if "imagenet" in command:  # another configuration needs another run directory
             words = [word.replace(str(places["RUN"]), str(tmp_path / "run2")) for word in words]
         if "--flagfile=configs/" in command:
             words += shlex.split(SMALL)
-        if words[0] == "python":
-            words[0] = sys.executable
-        elif words[0] == "tensorboard":
-            words[0] = str(pathlib.Path(sys.executable).parent / "tensorboard")
-            words.append("--inspect")  # reads the files and ends, instead of serving them
-        done = subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True, timeout=300)
-        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+        run(words)
         ran += 1
     assert ran >= 7
 
@@ -114,3 +133,25 @@ def test_all_commands_in_their_order(tmp_path, torch):
             [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True
         )
         assert done.returncode == 0, f"{block}\n{done.stderr}"
+
+
+@pytest.mark.slow
+def test_the_tutorial(tmp_path):
+    images, labels = textures.textures(20)
+    textures.write_folders(tmp_path / "photos", images, labels)
+    names = ("RUN", "SORTED", "EXPORTED", "duplicates.csv", "clusters.csv", "new.csv")
+    places = {name: tmp_path / name for name in (*names, "labels.json")}
+    places |= dict.fromkeys(("NEW_PHOTOS", "PHOTOS"), tmp_path / "photos")
+    for command in TUTORIAL:
+        words = with_places(command, places)
+        if " train " in command:
+            words += shlex.split(SMALL)
+        if " apply " in command:
+            # As the page of the gallery writes them.
+            gallery = json.loads((tmp_path / "RUN/gallery/gallery.json").read_text())["gallery"]
+            group = {"name": "stripes", "clusters": [0], "images": [], "rejected": False}
+            told = {"format": "dc_keras labels", "version": 1, "gallery": gallery}
+            places["labels.json"].write_text(json.dumps(told | {"groups": [group]}))
+        run(words)
+    assert sum("stripes" in path.name for path in (tmp_path / "SORTED").iterdir()) == 1
+    assert "stripes" in (tmp_path / "new.csv").read_text()
