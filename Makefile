@@ -34,7 +34,7 @@ test-fast: $(DEVELOPMENT)  ## Run those of arrays, flags and tools: while you wo
 	$(PY) -m pytest --numprocesses=2 --dist=loadfile $(FAST) $(ARGS)
 
 test-slow: $(DEVELOPMENT)  ## Run those that `make test` leaves out
-	$(PY) -m pytest -m slow $(ARGS)
+	$(PY) -m pytest -m slow --numprocesses=2 --dist=loadfile $(ARGS)
 
 faults: $(DEVELOPMENT)  ## Kill and disturb runs in every way; ARGS="--tries=0.1" for fewer tries
 	PYTHONPATH=.:tests $(PY) -m faults $(ARGS)

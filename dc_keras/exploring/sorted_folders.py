@@ -104,24 +104,31 @@ def plan(found: FoundImages) -> list[Placement]:
 
 
 def folder_names(clusters: np.ndarray, names: Sequence[str]) -> dict[int, str]:
-    """Names of folders, so that the largest cluster comes first.
+    """Names of folders, so that the largest comes first; clusters of one name share theirs.
 
     Args:
         clusters: int32 `(n,)` cluster of each image.
         names: Names of the clusters, of which some may be empty.
 
     Returns:
-        A name for each cluster that has images.
+        A folder's name for each cluster that has images.
 
     >>> folder_names(np.array([2, 0, 2]), ["", "", "at the sea"])
     {2: '000_at the sea', 0: '001_cluster_0'}
+    >>> folder_names(np.array([0, 0, 1, 1, 1, 2]), ["sea", "wood", "sea"])
+    {0: '000_sea', 2: '000_sea', 1: '001_wood'}
     """
-    sizes = np.bincount(clusters)
-    order = [int(cluster) for cluster in np.argsort(-sizes, kind="stable") if sizes[cluster]]
+    sizes = np.bincount(clusters, minlength=len(names))
+    members: dict[str, list[int]] = {}
+    for cluster in np.flatnonzero(sizes).tolist():
+        members.setdefault(_safe(names[cluster]) or f"cluster_{cluster}", []).append(cluster)
+    # Python's sort is stable: of equal sizes the lower number comes first.
+    order = sorted(members.items(), key=lambda item: -sizes[item[1]].sum())
     width = max(3, len(str(len(order) - 1)))
     return {
-        cluster: f"{rank:0{width}d}_{_safe(names[cluster]) or f'cluster_{cluster}'}"
-        for rank, cluster in enumerate(order)
+        cluster: f"{rank:0{width}d}_{name}"
+        for rank, (name, group) in enumerate(order)
+        for cluster in group
     }
 
 
