@@ -18,7 +18,6 @@ import scipy.sparse.csgraph
 
 from dc_keras.clustering.near_copies import (
     NEAR_BITS,
-    NEAR_CORRELATION,
     correlations,
     near_pairs,
     perceptual_hashes,
