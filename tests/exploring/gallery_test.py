@@ -1,6 +1,7 @@
 """The files of a gallery: what is in them, and what they may replace."""
 
 import base64
+import dataclasses
 import io
 import json
 import re
@@ -100,6 +101,16 @@ def test_labels_are_counted_by_cluster():
     files = files_of(found)
     assert data_of(files, "data/summary.js")["main"] == [[1, 2], [0, 0]]
     assert data_of(files, "data/clusters-0.js")[0]["labels"] == [[1, 2], [0, 1]]
+
+
+def test_images_keep_the_numbers_of_the_manifest_where_others_are_gone():
+    found = found_images("abc", 1)
+    run = dataclasses.replace(whole_run(found), rows=np.array([0, 2, 5]), num_rows=6)
+    files = dict(gallery_files(found, thumbnails(3), run))
+    order = gallery_order(found.clusters, found.distances, 1)
+    rows = unpacked(data_of(files, "data/order.js"), "<i4")
+    assert rows.tolist() == np.array([0, 2, 5])[order.images].tolist()
+    assert data_of(files, "data/summary.js")["rows"] == 6
 
 
 def test_names_that_are_no_unicode_have_links_of_their_bytes():

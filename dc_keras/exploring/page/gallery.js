@@ -238,6 +238,8 @@ const Gallery = (() => {
       const now = Labels.find(group.key) ?? group;
       Labels.rename(now, input.value);
       if (now.name !== before) toast(now.name ? `Named “${now.name}”` : "Name taken away", true);
+      // The field was made anew; the heading says the new name.
+      main.querySelector("h1").focus({ preventScroll: true });
     });
     return form;
   }

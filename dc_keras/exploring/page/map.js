@@ -109,7 +109,8 @@ class ClusterMap {
       * zoom ** 0.35);
     // Places are in the order of the clusters, so that colours change seldom.
     const visible = this.visible();
-    const images = visible.length <= 220 && zoom > 2.2;
+    const room = (canvas.clientWidth * canvas.clientHeight) / 2500;
+    const images = visible.length <= Math.min(220, room) && zoom > 2.2;
     let rank = -1;
     let end = 0;
     let open = false;

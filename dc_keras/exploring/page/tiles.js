@@ -40,10 +40,9 @@ function thumbnailInSheet(place) {
 // which would take sixteen megabytes as long as it stands behind an element.
 const Cells = (() => {
   const MOST_KEPT = 2000;
-  const AT_ONCE = 2;
   const kept = new Map(); // place -> ImageBitmap, the last used at the end
   const wanted = new Map(); // sheet -> Map(place -> what to call)
-  let working = 0;
+  let working = false;
 
   function keep(place, bitmap) {
     kept.delete(place);
@@ -62,17 +61,18 @@ const Cells = (() => {
     if (!wanted.has(number)) wanted.set(number, new Map());
     const callbacks = wanted.get(number);
     callbacks.set(place, [...(callbacks.get(place) ?? []), callback]);
-    if (working < AT_ONCE) work();
+    // One sheet after the other, so that no two are there at once.
+    if (!working) work();
   }
 
   async function work() {
-    working += 1;
+    working = true;
     while (wanted.size) {
       const [number, callbacks] = wanted.entries().next().value;
       wanted.delete(number);
       await cut(number, callbacks).catch(() => {});
     }
-    working -= 1;
+    working = false;
   }
 
   async function cut(number, callbacks) {
@@ -91,6 +91,7 @@ const Cells = (() => {
       keep(place, bitmap);
       for (const callback of waiting) callback(bitmap);
     }
+    sheet.removeAttribute("src");
   }
 
   return { want };
