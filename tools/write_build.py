@@ -33,6 +33,8 @@ DISTRIBUTIONS = {
 OPTIONAL = {"array_record", "matplotlib", "playwright", "pyarrow", "tensorflow_datasets", "torch"}
 # Packages that are loaded without an import, by what is written instead.
 LOADED_BY = {"tf.summary": "tensorboard", "keras.callbacks.TensorBoard": "tensorboard"}
+# Files that a module reads, beside it.
+DATA = {"dc_keras/exploring/gallery.py": 'glob(["page/*"])'}
 # Tests that take minutes, most of them in programs that use both processors.
 LARGE = {"tests/programs/program_test.py", "tests/training/loop_test.py", "tests/readme_test.py"}
 
@@ -160,6 +162,8 @@ class Tree:
                 deps = {"//:evaluate", "//:train", "//dc_keras:all_modules"}
         else:
             attributes["srcs"] = [_name(path) for path in paths]
+            if first in DATA:
+                attributes["data"] = _Source(DATA[first])
             if self.is_program(first):
                 attributes["main"] = _name(first)
             if self.is_program(first) and not folder:

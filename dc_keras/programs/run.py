@@ -30,7 +30,7 @@ USAGE = "\n".join(
     [
         "Usage: dc-keras PROGRAM [flags]",
         "",
-        *(f"  {name:10}{what}" for name, what in PROGRAMS.items()),
+        *(f"  {name:12}{what}" for name, what in PROGRAMS.items()),
         "",
         "dc-keras PROGRAM --help tells its flags.",
     ]

@@ -208,6 +208,8 @@ def test_a_manifest_cannot_lead_out_of_the_data_folder(tmp_path, name):
     write_manifest(source, tmp_path / "manifest.csv")
     text = (tmp_path / "manifest.csv").read_text().replace("inside.png", name)
     (tmp_path / "manifest.csv").write_text(text)
+    # The count and checksum beside it, which would tell, are missing in runs of older versions.
+    (tmp_path / "manifest.json").unlink()
     assert positions_of(read_manifest(tmp_path / "manifest.csv").names, source)[1] == [name]
 
 

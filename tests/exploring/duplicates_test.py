@@ -101,3 +101,10 @@ def test_thresholds_of_the_program_are_those_of_the_rest():
     config = DuplicatesConfig(run_dir="r", out="o")
     given = NearOptions(config.max_distance, config.max_bits, config.min_correlation)
     assert given == NearOptions()
+
+
+def test_of_many_images_an_index_finds_near_fingerprints(rng):
+    hashes = rng.integers(0, 2**63, 2000, dtype=np.uint64)
+    hashes[1000:1100] = hashes[:100] ^ np.uint64(0b10010001)
+    found = nearest_by_fingerprint(hashes, exact_up_to=1000)
+    assert np.mean([place + 1000 in found[place] for place in range(100)]) > 0.95
