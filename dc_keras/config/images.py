@@ -4,7 +4,7 @@ import re
 
 from dc_keras.config.flags import flag
 
-FITS = ("crop", "pad", "squash")
+FITS = ("crop", "crop_large", "pad", "squash")
 MAX_PIXELS = 178_956_970
 # TensorFlow's decoders read no more.
 _MOST_PIXELS = 2**29 - 1

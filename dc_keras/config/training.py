@@ -41,6 +41,7 @@ MODES: dict[str, dict[str, Any]] = {
         "head_start": "centroids",
         "whiten": False,
         "kmeans_spherical": True,
+        "fit": "crop_large",
     },
 }
 
@@ -58,6 +59,8 @@ class TrainingConfig(Config):
         "projection": "0",
         "reassign_churn": "0.0",
     }
+    # What runs of older versions did, whose flagfiles do not name these.
+    ADDED: ClassVar[tuple[str, ...]] = ("--fit=crop_large",)
 
     mode: str = flag(
         "paper",
@@ -151,9 +154,10 @@ class TrainingConfig(Config):
     )
     fit: str = flag(
         "crop",
-        "How an image that is no square becomes one, in training as in use. crop: its centre, in "
-        "training random parts that are nearly square; squash: all of it, resized to a square; "
-        "pad: all of it in its shape, with grey beside it.",
+        "How an image becomes a square, in training as in use. crop: its centre, as published 7/8 "
+        "of the shorter side, in training random parts that are nearly square; crop_large: the "
+        "same, but of images no larger than --image_size all of the shorter side; squash: all of "
+        "it, resized to a square; pad: all of it in its shape, with grey beside it.",
         choices=FITS,
     )
     value_range: str = value_range_flag(
@@ -371,7 +375,7 @@ class TrainingConfig(Config):
         own = [path for path in flagfiles if _is_of_a_run(path)]
         for path in own:
             cls.check_whole(path)
-        config = super().parse(flag_values, argv)
+        config = super().parse(flag_values, [argv[0], *(cls.ADDED if own else ()), *argv[1:]])
         if not own:
             return config
         changes: dict[str, Any] = {}

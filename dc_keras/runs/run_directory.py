@@ -97,7 +97,9 @@ class RunDirectory:
             )
         TrainingConfig.check_whole(self.flags)
         try:
-            config = TrainingConfig.from_arguments([f"--flagfile={self.flags}"])
+            config = TrainingConfig.from_arguments(
+                [*TrainingConfig.ADDED, f"--flagfile={self.flags}"]
+            )
         except InputError as error:
             raise InputError(
                 f"The settings of the run cannot be read by this version. Received: {self.flags} "

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from dc_keras.data.pixels.center_crop import shown_part
-from dc_keras.data.pixels.options import USUAL, PixelOptions
+from dc_keras.data.pixels.options import CROPS, USUAL, PixelOptions
 from dc_keras.data.sources.decoded import hold_decoded
 from dc_keras.data.sources.image_source import ImageSource
 from dc_keras.data.sources.inspection import leave_out_unreadable, write_unreadable
@@ -116,9 +116,9 @@ def describe_crops(sizes: np.ndarray, options: ImageOptions) -> list[str]:
         sizes: Heights and widths of the images in pixels, integers (n, 2).
         options: How they are fitted.
     """
-    shown = shown_part(sizes, options.image_size)
+    shown = shown_part(sizes, options.image_size, options.pixels.fit)
     few = int((shown < _MOST).sum())
-    if options.pixels.fit != "crop" or few <= _MOST * len(shown):
+    if options.pixels.fit not in CROPS or few <= _MOST * len(shown):
         return []
     return [
         f"The centre crop shows less than half of {few:,} of {len(shown):,} images, of the middle "

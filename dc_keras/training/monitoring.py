@@ -74,11 +74,11 @@ class Monitor(keras.callbacks.Callback):
         self._turn = turn
         if turn.clustered and not turn.taken_up:
             self._run.log(describe(turn))
-            if turn.epoch == 0:
-                self._write_dashboard()
         every = max(1, self._epochs // _PICTURES_PER_RUN)
         if turn.epoch % every == 0 and turn.epoch != self._pictured:
             self._write_pictures(turn)
+            if turn.epoch == 0:
+                self._write_dashboard()
             self._pictured = turn.epoch
         self._started = time.monotonic()
 
@@ -124,7 +124,7 @@ class Monitor(keras.callbacks.Callback):
         self._writer.flush()
 
     def _write_dashboard(self) -> None:
-        # Of the first epoch, so that it is written once however often that begins.
+        # Of the first epoch, so that it is forgotten and written again with that.
         with self._writer.as_default(step=1):
             for summary in (
                 health_first(),

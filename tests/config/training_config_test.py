@@ -150,7 +150,7 @@ def test_a_schedule_ties_a_run_to_its_number_of_epochs():
 
 def test_the_usual_limit_of_pixels_is_that_of_the_decoder():
     config = TrainingConfig.from_arguments(VALID)
-    assert (config.max_pixels, config.fit) == (PixelOptions().max_pixels, PixelOptions().fit)
+    assert config.max_pixels == PixelOptions().max_pixels
 
 
 def test_required_flags():

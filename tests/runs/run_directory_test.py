@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from dc_keras.clustering.pseudo_labels import Clusters
+from dc_keras.config import TrainingConfig
 from dc_keras.errors import CannotWriteError, InputError
 from dc_keras.runs.checkpoints import Checkpoint, Place, load_checkpoint
 from dc_keras.runs.checksums import write_sums
@@ -63,6 +64,18 @@ def test_a_run_of_an_older_version_goes_on(tmp_path):
         file.write(REMOVED_FLAGS)
     assert run.config() == config
     run.check(config)
+
+
+def test_a_run_from_before_a_flag_does_what_it_did(tmp_path):
+    """Whose flagfile does not say how it cuts: it left small images whole in all modes."""
+    run = RunDirectory(tmp_path)
+    tiny("data", tmp_path, "--mode=paper").save(run.flags)
+    lines = run.flags.read_text().splitlines()
+    (tmp_path / "manifest.csv").touch()
+    run.flags.write_text("\n".join(line for line in lines[1:] if "--fit" not in line) + "\n")
+    assert run.config().fit == "crop_large"
+    assert TrainingConfig.from_arguments([f"--flagfile={run.flags}"]).fit == "crop_large"
+    assert tiny("data", tmp_path).fit == "crop"
 
 
 def test_a_run_of_an_older_version_is_refused_where_a_removed_flag_had_an_effect(tmp_path):

@@ -73,8 +73,8 @@ def test_names_of_class_folders_never_reach_training(tmp_path):
 
 def test_the_run_directory_holds_all(finished):
     assert {path.name for path in finished.path.iterdir()} == {
-        ".lock", "assignments", "checkpoints", "flags.cfg", "manifest.csv", "manifest.json",
-        "metrics.jsonl", "model", "tensorboard",
+        ".lock", "assignments", "checkpoints", "flags.cfg", "log.txt", "manifest.csv",
+        "manifest.json", "metrics.jsonl", "model", "tensorboard",
     }  # fmt: skip
     assert {path.name for path in finished.model.iterdir()} == {
         "SHA256SUMS", "centroids.npy", "clusters.csv", "network.keras", "training.json",

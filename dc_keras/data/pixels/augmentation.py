@@ -13,7 +13,7 @@ import math
 
 import tensorflow as tf
 
-from dc_keras.data.pixels.options import USUAL, PixelOptions
+from dc_keras.data.pixels.options import CROPS, USUAL, PixelOptions
 from dc_keras.data.pixels.squares import square_of_window
 
 CROP_TRIES = 10
@@ -63,7 +63,7 @@ def augment(
     TensorShape([32, 32, 3])
     """
     uniforms = tf.random.stateless_uniform([2 * CROP_TRIES + 3], seed)
-    draw = _crop_window if options.fit == "crop" else _stretched_window
+    draw = _crop_window if options.fit in CROPS else _stretched_window
 
     def choose_window(height, width):
         return draw(height, width, uniforms, augmentation.min_area)

@@ -21,7 +21,7 @@ from dc_keras.data.pixels.decoding import (
     jpeg_reduction,
     jpeg_size,
 )
-from dc_keras.data.pixels.options import USUAL, PixelOptions
+from dc_keras.data.pixels.options import CROP, CROP_LARGE, CROPS, USUAL, PixelOptions
 from dc_keras.data.pixels.resizing import resize
 from dc_keras.data.pixels.squares import square_of_window, squares_of_images
 
@@ -46,23 +46,26 @@ def preprocess_for_clustering(
     Returns:
         uint8 (s, s, 3).
     """
-    if options.fit != "crop":
+    fit = options.fit
+    if fit not in CROPS:
         return square_of_window(encoded, _whole, image_size, options)
     if encoded.dtype == tf.uint8:
-        return center_crop(encoded, image_size)
+        return center_crop(encoded, image_size, options.fit)
 
     def crop_of_jpeg():
         size = jpeg_size(encoded, options.max_pixels)
         # An eighth, say, has the eighth part of the pixels, the last of which may be cut.
-        reduction = jpeg_reduction(1 / _center_of(size, image_size, tf.float32)[0])
-        window, scale, shift = _part_under_crop(size, image_size, reduction, tf.float32)
+        reduction = jpeg_reduction(1 / _center_of(size, image_size, fit, tf.float32)[0])
+        window, scale, shift = _part_under_crop(
+            size, image_size, options.fit, reduction, tf.float32
+        )
         part = decode_jpeg_window(encoded, window, reduction)
         return resize(part[tf.newaxis], image_size, scale, shift)[0]
 
     return tf.cond(
         is_upright_jpeg(encoded),
         crop_of_jpeg,
-        lambda: center_crop(decode_other(encoded, options), image_size),
+        lambda: center_crop(decode_other(encoded, options), image_size, options.fit),
     )
 
 
@@ -82,7 +85,8 @@ def crop_and_thumbnail(
         square in the middle of the image, uint8 (t, t, 3); height and width of the image, int32
         (2,).
     """
-    if options.fit != "crop":
+    fit = options.fit
+    if fit not in CROPS:
         # The square is made of all of the image, which is decoded by itself for the small picture.
         image = decode(encoded, options)
         square = preprocess_for_clustering(encoded, image_size, options)
@@ -90,10 +94,12 @@ def crop_and_thumbnail(
 
     def of_jpeg():
         size = jpeg_size(encoded, options.max_pixels)
-        reduction = jpeg_reduction(1 / _center_of(size, image_size, tf.float32)[0])
+        reduction = jpeg_reduction(1 / _center_of(size, image_size, fit, tf.float32)[0])
         whole = tf.concat([[0, 0], -(-size // reduction)], 0)
         image = decode_jpeg_window(encoded, whole, reduction)
-        window, scale, shift = _part_under_crop(size, image_size, reduction, tf.float32)
+        window, scale, shift = _part_under_crop(
+            size, image_size, options.fit, reduction, tf.float32
+        )
         y, x, height, width = tf.unstack(window)
         part = image[y : y + height, x : x + width]
         crop = resize(part[tf.newaxis], image_size, scale, shift)[0]
@@ -101,7 +107,7 @@ def crop_and_thumbnail(
 
     def of_pixels(image):
         size = tf.shape(image)[:2]
-        return center_crop(image, image_size), _square(image, thumbnail_size), size
+        return center_crop(image, image_size, options.fit), _square(image, thumbnail_size), size
 
     if encoded.dtype == tf.uint8:
         return of_pixels(encoded)
@@ -119,16 +125,17 @@ def _square(image, side):
     return squares_of_images(square, side, keeps_shape=False)[0]
 
 
-def center_crop(image: tf.Tensor, image_size: int) -> tf.Tensor:
+def center_crop(image: tf.Tensor, image_size: int, fit: str = CROP_LARGE) -> tf.Tensor:
     """Resizes the shorter side and takes the central square.
 
-    The shorter side becomes round(s * 256 / 224) when it is longer than s, else s; bilinear with
-    antialiasing, rounded to uint8. Equal to torchvision's Resize and CenterCrop on Pillow images to
-    within 1 of 255: Pillow rounds between its two passes.
+    The shorter side becomes round(s * 256 / 224); where images that are no larger than s stay
+    whole, theirs becomes s. Bilinear with antialiasing, rounded to uint8. Equal to torchvision's
+    Resize and CenterCrop on Pillow images to within 1 of 255: Pillow rounds between its two passes.
 
     Args:
         image: uint8 (h, w, 3).
         image_size: Side s of the crop in pixels.
+        fit: `CROP`, as published, or `CROP_LARGE`, which leaves those whole.
 
     Returns:
         uint8 (s, s, 3). Memory: the part of the image under the crop, as float32, at most.
@@ -136,10 +143,10 @@ def center_crop(image: tf.Tensor, image_size: int) -> tf.Tensor:
     >>> center_crop(tf.zeros([480, 640, 3], tf.uint8), image_size=224).shape
     TensorShape([224, 224, 3])
     """
-    return tf.squeeze(center_crop_batch(image[tf.newaxis], image_size), 0)
+    return tf.squeeze(center_crop_batch(image[tf.newaxis], image_size, fit), 0)
 
 
-def center_crop_batch(images: tf.Tensor, image_size: int, fit: str = "crop") -> tf.Tensor:
+def center_crop_batch(images: tf.Tensor, image_size: int, fit: str = CROP_LARGE) -> tf.Tensor:
     """`center_crop` of a batch of images of one size, or what stands for it.
 
     Args:
@@ -150,12 +157,12 @@ def center_crop_batch(images: tf.Tensor, image_size: int, fit: str = "crop") -> 
     Returns:
         uint8 (n, s, s, 3).
     """
-    if fit != "crop":
+    if fit not in CROPS:
         return squares_of_images(images, image_size, keeps_shape=fit == "pad")
     size = tf.shape(images)[1:3]
 
     def part_in(dtype):
-        return lambda: _part_under_crop(size, image_size, 1, dtype)
+        return lambda: _part_under_crop(size, image_size, fit, 1, dtype)
 
     # Of longer sides than any JPEG's, single precision loses the place.
     window, scale, shift = tf.cond(
@@ -165,22 +172,27 @@ def center_crop_batch(images: tf.Tensor, image_size: int, fit: str = "crop") -> 
     return resize(images[:, y : y + height, x : x + width], image_size, scale, shift)
 
 
-def shown_part(sizes: np.ndarray, image_size: int) -> np.ndarray:
+def shown_part(sizes: np.ndarray, image_size: int, fit: str) -> np.ndarray:
     """How much of an image its centre crop shows.
 
     Args:
         sizes: Heights and widths in pixels, integers (n, 2).
         image_size: Side of the crop in pixels.
+        fit: `CROP` or `CROP_LARGE`.
 
     Returns:
         Fractions of the area, float64 (n,).
 
-    >>> shown_part(np.array([[64, 512], [256, 256], [20, 20]]), image_size=224).round(3)
+    >>> sizes = np.array([[64, 512], [256, 256], [20, 20]])
+    >>> shown_part(sizes, image_size=224, fit="crop_large").round(3)
     array([0.125, 0.766, 1.   ])
+    >>> shown_part(sizes, image_size=224, fit="crop").round(3)
+    array([0.096, 0.766, 0.766])
     """
     shorter, longer = sizes.min(axis=1), sizes.max(axis=1)
     # Shorter sides that are not resized to more than the crop are shown whole.
-    whole = np.where(shorter > image_size, round(image_size * RESIZE_TO_CROP), image_size)
+    is_cut = (shorter > image_size) | (fit == CROP)
+    whole = np.where(is_cut, round(image_size * RESIZE_TO_CROP), image_size)
     return (image_size / whole) ** 2 * shorter / longer
 
 
@@ -188,17 +200,18 @@ def _whole(height, width):
     return tf.constant(0), tf.constant(0), height, width
 
 
-def _center_of(size, image_size, dtype):
+def _center_of(size, image_size, fit, dtype):
     """Factors that an image of this size is resized by, and where the crop of the result begins."""
     shorter = tf.reduce_min(size)
-    target = tf.where(shorter > image_size, round(image_size * RESIZE_TO_CROP), image_size)
+    is_cut = (shorter > image_size) | (fit == CROP)
+    target = tf.where(is_cut, round(image_size * RESIZE_TO_CROP), image_size)
     # As torchvision: the longer side is cut to an integer. A ribbon's exceeds 32 bits.
     sides = tf.cast(size, tf.int64) * tf.cast(target, tf.int64) // tf.cast(shorter, tf.int64)
     scale = tf.cast(sides, dtype) / tf.cast(size, dtype)
     return scale, tf.round(tf.cast(sides - image_size, dtype) / 2)
 
 
-def _part_under_crop(size, image_size, reduction, dtype):
+def _part_under_crop(size, image_size, fit, reduction, dtype):
     """The pixels that the crop is made of, and how they become the crop.
 
     Only these are decoded and resized, and the resizing itself cuts the square out: a banner of
@@ -209,7 +222,7 @@ def _part_under_crop(size, image_size, reduction, dtype):
         y, x, height and width in pixels of the reduced image, int32 (4,); the factors that they are
         resized by and their shift in pixels of the result, float32 (2,) each.
     """
-    scale, offset = _center_of(size, image_size, dtype)
+    scale, offset = _center_of(size, image_size, fit, dtype)
     scale *= tf.cast(reduction, dtype)
     margin = tf.maximum(tf.constant(1, dtype), 1 / scale) + 1 + _BORDER
     begin = tf.cast(tf.maximum(offset / scale - margin, 0), tf.int32)

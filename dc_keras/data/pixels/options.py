@@ -8,6 +8,12 @@ from dc_keras.data.pixels.limits import MAX_PIXELS
 ALL_OF_16_BITS = (0, 65535)
 
 
+# The two ways of cutting: as published, where every image is cut, and only what is larger than the
+# network's input.
+CROP, CROP_LARGE = "crop", "crop_large"
+CROPS = (CROP, CROP_LARGE)
+
+
 @dataclasses.dataclass(frozen=True)
 class PixelOptions:
     """What a data set is read with; it stays with the source of the images.
@@ -22,7 +28,7 @@ class PixelOptions:
 
     value_range: tuple[int, int] | None = None
     max_pixels: int = MAX_PIXELS
-    fit: str = "crop"
+    fit: str = CROP_LARGE
     portable: bool = False
 
 

@@ -1,7 +1,8 @@
 """A window of an image becomes the square that the network sees.
 
 With `fit`
-    crop      the window is a square, or nearly: what there is beside it is not shown;
+    crop, crop_large
+              the window is a square, or nearly: what there is beside it is not shown;
     squash    the window is resized to the square, whatever its shape;
     pad       it is resized to the shape of its image, and the square filled up with grey beside it.
 """

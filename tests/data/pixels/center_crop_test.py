@@ -24,11 +24,11 @@ from encoded_images import (
 )
 
 
-def torchvision_center_crop(image, image_size):
+def torchvision_center_crop(image, image_size, fit="crop_large"):
     """Resize(256) and CenterCrop(224) as torchvision does them with Pillow, at any size."""
     height, width = image.shape[:2]
-    shorter = min(height, width)
-    target = round(image_size * 256 / 224) if shorter > image_size else image_size
+    is_cut = fit == "crop" or min(height, width) > image_size
+    target = round(image_size * 256 / 224) if is_cut else image_size
     if width <= height:
         size = (target, int(target * height / width))
     else:
@@ -42,13 +42,14 @@ def torchvision_center_crop(image, image_size):
 SIZES = [(375, 500), (500, 333), (257, 256), (224, 224), (225, 300), (90, 60), (32, 32), (31, 77)]
 
 
-@pytest.mark.parametrize("image_size", [224, 64, 32, 33])
-def test_center_crop_is_torchvisions(image_size):
+@pytest.mark.parametrize("fit", ["crop", "crop_large"])
+@pytest.mark.parametrize("image_size", [224, 32, 33])
+def test_center_crop_is_torchvisions(image_size, fit):
     images = [noise(*size) for size in SIZES]
-    crops = both_ways_each(lambda x: center_crop(x, image_size), images)
+    crops = both_ways_each(lambda x: center_crop(x, image_size, fit), images)
     for image, crop in zip(images, crops, strict=True):
         assert crop.shape == (image_size, image_size, 3)
-        difference = crop.astype(int) - torchvision_center_crop(image, image_size)
+        difference = crop.astype(int) - torchvision_center_crop(image, image_size, fit)
         # Pillow rounds to 8 bits between its horizontal and vertical pass, here only at the end;
         # with its fixed-point weights that makes 1. One pixel aside would make 10 and more.
         assert np.abs(difference).max() <= 1
