@@ -4,7 +4,7 @@ from dc_keras.config import TrainingConfig
 
 FLAGS = (
     "--image_size=32 --width=0.0625 --fc_init=scaled --num_clusters=6 --pca_dim=16 --epochs=2 "
-    "--batch_size=16 --crop_min_area=0.5"
+    "--batch_size=16 --crop_min_area=0.5 --fit=crop_large"
 ).split()
 
 

@@ -75,7 +75,7 @@ def test_a_run_from_before_a_flag_does_what_it_did(tmp_path):
     run.flags.write_text("\n".join(line for line in lines[1:] if "--fit" not in line) + "\n")
     assert run.config().fit == "crop_large"
     assert TrainingConfig.from_arguments([f"--flagfile={run.flags}"]).fit == "crop_large"
-    assert tiny("data", tmp_path).fit == "crop"
+    assert TrainingConfig(data_dir="data", run_dir="run").fit == "crop"
 
 
 def test_a_run_of_an_older_version_is_refused_where_a_removed_flag_had_an_effect(tmp_path):

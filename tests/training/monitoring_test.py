@@ -6,6 +6,7 @@ import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import textures
+from dc_keras.data.pixels.options import USUAL
 from dc_keras.training.loop import train
 from dc_keras.training.monitoring import cluster_mosaic, describe, gradients_as_pictures, tile
 from tiny import tiny
@@ -110,6 +111,8 @@ def test_gradients_as_pictures():
 
 class Greys:
     """A source of constant pictures, as bright as their index."""
+
+    options = USUAL
 
     def load(self, index):
         return tf.fill([8, 8, 3], tf.cast(index, tf.uint8))
