@@ -21,6 +21,11 @@ def test_kinds_are_counted_in_one_line():
     ]
 
 
+def test_what_is_counted_is_the_first_word():
+    found = Findings(passed_over=(("a", "file above 1 GiB"), ("b", "file above 1 GiB")))
+    assert found.counts() == "2 files above 1 GiB"
+
+
 def test_the_first_are_named_where_there_is_no_list():
     assert FINDINGS.lines()[0].endswith(" ('a.jxl', 'b\\n.txt', 'c.jxl' and others)")
 
