@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Mapping
 
-from dc_keras.files import write_atomically
+from dc_keras.files import spreadsheet_text, write_atomically
 
 _EXAMPLES = 3
 
@@ -50,11 +50,11 @@ class Findings:
         return [f"Passed over: {self.counts()} ({where})", *self.notes]
 
     def write(self, path: str | os.PathLike) -> None:
-        """Writes what was passed over: a CSV file with the columns path and kind."""
+        """Writes what was passed over: a CSV file for people, path and kind."""
         with write_atomically(path) as file:
             writer = csv.writer(file)
             writer.writerow(["path", "kind"])
-            writer.writerows(self.passed_over)
+            writer.writerows((spreadsheet_text(path), kind) for path, kind in self.passed_over)
 
     def also(self, *notes: str, passed_over: tuple[tuple[str, str], ...] = ()) -> "Findings":
         """These findings and more."""
