@@ -10,7 +10,9 @@ import logging
 import os
 import re
 import sys
+import threading
 from collections.abc import Iterator
+from typing import TextIO
 
 import absl.logging
 
@@ -18,6 +20,9 @@ from dc_keras.machine import take_gpu_memory_as_needed
 
 # What a terminal obeys, beside what progress bars are made of: \b \t \n \r, colours, a line up.
 _COMMANDS = re.compile(r"\x1b(?!\[[\d;]*m|\[A)|[\0-\x07\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f-\x9f]")
+
+# The standard error is the process's own: two threads must not put it back in each other's order.
+_REDIRECTING = threading.RLock()
 
 
 def printable(text: str) -> str:
@@ -106,17 +111,29 @@ def load_libraries_quietly() -> None:
 
 
 @contextlib.contextmanager
-def without_native_messages() -> Iterator[None]:
-    """Discards what C++ code writes to the standard error."""
-    standard_error = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(standard_error, 2)
-        os.close(standard_error)
-        os.close(nowhere)
+def without_native_messages() -> Iterator[TextIO]:
+    """Discards what C++ code writes to the standard error.
+
+    Yields:
+        The standard error for what is to be seen all the same.
+    """
+    with _REDIRECTING:
+        standard_error = os.dup(2)
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        shown = _Text(
+            io.BufferedWriter(_Output(standard_error, "w", closefd=False)),
+            encoding="utf-8",
+            errors="backslashreplace",
+            write_through=True,
+        )
+        try:
+            os.dup2(nowhere, 2)
+            yield shown
+        finally:
+            shown.flush()
+            os.dup2(standard_error, 2)
+            os.close(standard_error)
+            os.close(nowhere)
 
 
 # Parameters of the C library's mallopt, as its malloc.h numbers them.

@@ -2,7 +2,6 @@
 
 import collections
 import copy
-import csv
 import dataclasses
 import sys
 from collections.abc import Collection, Sequence
@@ -11,7 +10,7 @@ import numpy as np
 
 from dc_keras.data.pixels.options import USUAL, PixelOptions
 from dc_keras.data.sources.image_source import ImageSource
-from dc_keras.data.sources.inspection import leave_out_unreadable
+from dc_keras.data.sources.inspection import leave_out_unreadable, read_unreadable
 from dc_keras.data.sources.labels import FOLDERS, give_labels
 from dc_keras.data.sources.manifest import positions_of, read_manifest
 from dc_keras.data.sources.open import OUTSIDE, open_source
@@ -145,7 +144,7 @@ def _images_of_run(
             f"{len(source):,} images, of which none is among the {len(manifest.names):,} of "
             f"{run.manifest}. Bring them back, or give labelled images with --data_dir."
         )
-    known = {*manifest.names, *_listed_unreadable(run)}
+    known = {*manifest.names, *read_unreadable(run.unreadable)}
     if new := sum(name not in known for name in source.names):
         remarks.append(
             f"{_count(new, 'new image')} in {run_images} {'is' if new == 1 else 'are'} not part of "
@@ -167,14 +166,6 @@ def _images_of_run(
         classes = before if before and set(named) <= set(before) else sorted(set(named))
         source = _labelled(source, named, tuple(classes))
     return source
-
-
-def _listed_unreadable(run: RunDirectory) -> list[str]:
-    """The images that the run left out or lost."""
-    if not run.unreadable.exists():
-        return []
-    with open(run.unreadable, encoding="utf-8", errors="surrogateescape", newline="") as file:
-        return [row[0] for row in csv.reader(file) if row]
 
 
 def _open_test(options: SplitOptions, train: ImageSource, remarks: list[str]) -> ImageSource:

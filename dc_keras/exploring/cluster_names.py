@@ -9,7 +9,6 @@ import pathlib
 import unicodedata
 from collections.abc import Sequence
 
-import numpy as np
 from absl import logging
 
 from dc_keras.data.sources.manifest import read_manifest
@@ -106,33 +105,4 @@ def is_name(value: object) -> bool:
 
 def identity(run: RunDirectory) -> str:
     """The id of a gallery of the run as it is now: see `gallery_id`."""
-    return gallery_id(read_manifest(run.manifest).names, *clusters_of(run))
-
-
-def clusters_of(run: RunDirectory) -> tuple[np.ndarray, int]:
-    """The cluster of each image at the end of the training, and how many clusters there are.
-
-    Args:
-        run: A finished run.
-
-    Returns:
-        int32 `(n,)`, in the order of the manifest, and k.
-
-    Raises:
-        InputError: If there are none, or they are damaged.
-    """
-    path = run.model / "centroids.npy"
-    try:
-        num_clusters = len(np.load(path, mmap_mode="r", allow_pickle=False))
-    except FileNotFoundError as error:
-        raise InputError(
-            f"The run has no final clusters. Received: --run_dir={run.path}. Expected a run that "
-            f"has finished; go on with: python train.py --flagfile={run.flags}"
-        ) from error
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(
-            f"The clusters of the run are damaged. Received: {path} ({error}). Expected the file "
-            "that train.py wrote: bring it back from a backup."
-        ) from error
-    num_images = len(read_manifest(run.manifest).names)
-    return final_clusters(run, num_images, num_clusters), num_clusters
+    return gallery_id(read_manifest(run.manifest).names, *final_clusters(run))

@@ -151,8 +151,8 @@ def _put_together(
     gone: dict[str, str],
 ) -> Exploration:
     descriptors, thumbnails = arrays
-    num_clusters = len(rows.centroids)
-    clusters = final_clusters(run, len(images.manifest.names), num_clusters)[rows.indices]
+    all_clusters, num_clusters = final_clusters(run)
+    clusters = all_clusters[rows.indices]
     distances, margins = distances_and_margins(descriptors, rows.centroids, clusters)
     scores, outliers = outlier_scores(rows.nearest_distances)
     duplicates = find_duplicates(

@@ -19,6 +19,11 @@ from dc_keras.errors import InputError
 from dc_keras.runs.run_directory import RunDirectory
 
 GONE = "not found any more"
+# Which folder that was, no run knows.
+_IF_MOVED = (
+    "If dc-keras sort --move took them, it brings them back: dc-keras sort --undo --out=SORTED, "
+    "with the folder that it sorted them into."
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,33 +91,56 @@ def open_run_images(run: RunDirectory) -> RunImages:
     manifest = read_manifest(run.manifest)
     # Images outside of class folders are no images of a run that takes those alone.
     labels = config.labels if config.labels == FOLDERS else ""
-    source = open_source(config.data_dir, labels, pixel_options(config))
+    try:
+        source = open_source(config.data_dir, labels, pixel_options(config))
+    except InputError as error:
+        raise InputError(f"{error} {_IF_MOVED}") from error
     positions, gone = positions_of(manifest.names, source)
     if not len(positions):
         raise InputError(
             f"None of the run's images is there any more. Received: {config.data_dir} with "
             f"{len(source):,} images, of which none is among the {len(manifest.names):,} of "
-            f"{run.manifest}. Bring them back to where they were."
+            f"{run.manifest}. Bring them back to where they were. {_IF_MOVED}"
         )
     lost = set(gone)
     rows = [row for row, name in enumerate(manifest.names) if name not in lost]
     return RunImages(source.select(positions), np.array(rows, np.int64), manifest, tuple(gone))
 
 
-def final_clusters(run: RunDirectory, num_images: int, num_clusters: int) -> np.ndarray:
-    """Reads the cluster of each image of a run from RUN/model/clusters.csv.
+def final_clusters(run: RunDirectory) -> tuple[np.ndarray, int]:
+    """The cluster of each image at the end of the training, and how many clusters there are.
 
     Args:
         run: A finished run.
-        num_images: Rows of its manifest, n.
-        num_clusters: How many clusters it has.
 
     Returns:
-        int32 `(n,)`.
+        int32 `(n,)`, in the order of the manifest, and k.
 
     Raises:
-        InputError: If the file is missing, damaged, or of other images or clusters.
+        InputError: If there are none, or they are damaged.
     """
+    num_clusters = _number_of_clusters(run)
+    return _read_clusters(run, len(read_manifest(run.manifest).names), num_clusters), num_clusters
+
+
+def _number_of_clusters(run: RunDirectory) -> int:
+    path = run.model / "centroids.npy"
+    try:
+        return len(np.load(path, mmap_mode="r", allow_pickle=False))
+    except FileNotFoundError as error:
+        raise InputError(
+            f"The run has no final clusters. Received: --run_dir={run.path}. Expected a run that "
+            f"has finished; go on with: python train.py --flagfile={run.flags}"
+        ) from error
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(
+            f"The clusters of the run are damaged. Received: {path} ({error}). Expected the file "
+            "that train.py wrote: bring it back from a backup."
+        ) from error
+
+
+def _read_clusters(run: RunDirectory, num_images: int, num_clusters: int) -> np.ndarray:
+    """Reads RUN/model/clusters.csv."""
     path = run.model / "clusters.csv"
     try:
         # Paths in it are made harmless for spreadsheets; the indices are those of the manifest.

@@ -37,7 +37,7 @@ def main(settings: Settings) -> None:
 
 def _apply(run, labels: str, folder: pathlib.Path) -> str:
     from dc_keras.data.sources.manifest import read_manifest
-    from dc_keras.exploring.cluster_names import clusters_of, names_file, save_names
+    from dc_keras.exploring.cluster_names import names_file, save_names
     from dc_keras.exploring.gallery import gallery_id
     from dc_keras.exploring.labels import (
         apply_labels,
@@ -45,9 +45,10 @@ def _apply(run, labels: str, folder: pathlib.Path) -> str:
         read_labels,
         write_groups,
     )
+    from dc_keras.exploring.run_images import final_clusters
 
     names = read_manifest(run.manifest).names
-    clusters, num_clusters = clusters_of(run)
+    clusters, num_clusters = final_clusters(run)
     groups = read_labels(
         labels,
         gallery=gallery_id(names, clusters, num_clusters),

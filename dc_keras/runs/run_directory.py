@@ -4,6 +4,7 @@
         manifest.csv            index, path and label of every image trained on
         manifest.json           how many these are, and the checksum of manifest.csv
         unreadable.csv          image files that were left out, with the reason
+        passed_over.csv         what else lies among the images and is not used, by kind
         metrics.jsonl           one JSON object an epoch
         log.txt                 what was started when, and each clustering in words
         assignments/            epoch-0001.npy, ...: cluster of each image, smallest integer type
@@ -12,6 +13,9 @@
         tensorboard/            event files
         model/                  the trained network, its whitening, centroids and clusters
         evaluation/             what evaluate.py found
+        exploration/            what dc-keras gallery, table and sort worked out about the images
+        gallery/                the page of dc-keras gallery
+        names.json, groups.csv  names of clusters, and groups of them, from dc-keras apply
         .lock                   held by the process that trains here
 
 Epochs are counted from 1 in all names: the clustering `epoch-0001.npy` was made at the beginning of

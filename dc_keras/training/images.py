@@ -11,9 +11,13 @@ from dc_keras.data.pixels.center_crop import shown_part
 from dc_keras.data.pixels.options import CROPS, USUAL, PixelOptions
 from dc_keras.data.sources.decoded import hold_decoded
 from dc_keras.data.sources.image_source import ImageSource
-from dc_keras.data.sources.inspection import leave_out_unreadable, write_unreadable
-from dc_keras.data.sources.labels import describe_labels
-from dc_keras.data.sources.manifest import positions_of, read_manifest, write_manifest
+from dc_keras.data.sources.inspection import (
+    leave_out_unreadable,
+    read_unreadable,
+    write_unreadable,
+)
+from dc_keras.data.sources.labels import describe_labels, numbered_classes
+from dc_keras.data.sources.manifest import Manifest, positions_of, read_manifest, write_manifest
 from dc_keras.data.sources.open import open_source
 from dc_keras.data.sources.stand_ins import SourceWithStandIns
 from dc_keras.data.sources.value_range import SEE_FLAG, with_value_range
@@ -72,16 +76,42 @@ def open_images(options: ImageOptions, run: RunDirectory) -> SourceWithStandIns:
 
     source = open_source(options.data_dir, options.labels, options.pixels)
     if run.exists():
-        names = read_manifest(run.manifest).names
-        positions, _ = positions_of(names, source)
-        source = source.select(positions)
+        manifest = read_manifest(run.manifest)
+        for line in _describe_new(source, manifest, options, run):
+            print(line)
+        positions, _ = positions_of(manifest.names, source)
+        source = _with_labels(source.select(positions), manifest)
         if len(positions):
             source = _decoded(source, options, run)
-        return SourceWithStandIns(source, names, options.max_bad_fraction, report)
+        return SourceWithStandIns(source, manifest.names, options.max_bad_fraction, report)
     source = _open_new(source, options, run)
     return SourceWithStandIns(
         _decoded(source, options, run), source.names, options.max_bad_fraction, report
     )
+
+
+def _describe_new(
+    source: ImageSource, manifest: Manifest, options: ImageOptions, run: RunDirectory
+) -> list[str]:
+    """What is said, in a line or none, of images that have come since the run began."""
+    known = {*manifest.names, *read_unreadable(run.unreadable)}
+    new = sum(name not in known for name in source.names)
+    if not new:
+        return []
+    are = "image is" if new == 1 else "images are"
+    return [
+        f"{new:,} new {are} not part of this run, which goes on with those that it began with. To "
+        "learn from all, start a new --run_dir; to find the clusters of new ones: "
+        f"dc-keras assign --run_dir={run.path} --data_dir={options.data_dir} --out=FILE.csv"
+    ]
+
+
+def _with_labels(source: ImageSource, manifest: Manifest) -> ImageSource:
+    """The same with the labels of the manifest, where a stray image has taken those of folders."""
+    if source.labels is None and any(manifest.labels):
+        label_of = dict(zip(manifest.names, manifest.labels, strict=True))
+        source.labels, source.class_names = numbered_classes([label_of[n] for n in source.names])
+    return source
 
 
 def _open_new(source: ImageSource, options: ImageOptions, run: RunDirectory) -> ImageSource:

@@ -7,12 +7,12 @@ from dc_keras.data.sources.arrays import ArraySource
 from dc_keras.data.sources.manifest import write_manifest
 from dc_keras.errors import InputError
 from dc_keras.exploring.cluster_names import (
-    clusters_of,
     load_names,
     names_file,
     remove_names,
     save_names,
 )
+from dc_keras.exploring.run_images import final_clusters
 from dc_keras.runs.run_directory import RunDirectory
 
 
@@ -57,11 +57,11 @@ def test_a_damaged_file_of_names_is_told(run, content):
 
 
 def test_clusters_of_the_run_are_read(run):
-    clusters, num_clusters = clusters_of(run)
+    clusters, num_clusters = final_clusters(run)
     assert (clusters.tolist(), num_clusters) == ([0, 2, 2], 3)
     write_clusters(run, [0, 3, 2])
     with pytest.raises(InputError, match="clusters that are not among 3"):
-        clusters_of(run)
+        final_clusters(run)
     (run.model / "centroids.npy").unlink()
     with pytest.raises(InputError, match="no final clusters"):
-        clusters_of(run)
+        final_clusters(run)

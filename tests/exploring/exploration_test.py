@@ -137,7 +137,7 @@ def test_images_that_are_gone_are_told_and_left_out(copied):
         ("run/flags.cfg", "no run in this folder"),
         ("run/model", "no final clusters yet"),
         ("run/model/clusters.csv", "cannot be read|damaged"),
-        ("images", "data folder is not there"),
+        ("images", "data folder is not there(?s:.*)dc-keras sort --undo"),
     ],
 )
 def test_what_is_missing_is_told(copied, missing, expected):

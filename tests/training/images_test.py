@@ -154,6 +154,19 @@ def test_a_run_that_goes_on_takes_the_images_of_its_manifest(run, folder):
     assert again.names == names and not again.gone
 
 
+def test_a_run_that_goes_on_tells_of_new_images_and_keeps_its_labels(run, folder, capsys):
+    some(folder).write_bytes(b"no image")
+    source = start(run, folder)
+    assert "new image" not in capsys.readouterr().out
+    open_images(options(folder), run)
+    assert "new image" not in capsys.readouterr().out
+    shutil.copyfile(folder / source.names[0], folder / "stray.png")
+    again = open_images(options(folder), run)
+    assert "1 new image is not part of this run" in capsys.readouterr().out
+    assert again.labels.tolist() == source.labels.tolist()
+    assert again.class_names == source.class_names
+
+
 def test_a_run_of_an_archive_goes_on_with_it_or_its_folder(run, folder, tmp_path):
     archive = shutil.make_archive(str(tmp_path / "images"), "zip", folder)
     source = start(run, archive)

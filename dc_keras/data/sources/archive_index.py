@@ -181,22 +181,33 @@ def _read_zip(path: str) -> Index:
     with open(path, "rb", buffering=0) as file, zipfile.ZipFile(path) as archive:
         # Bombs let many files share the same bytes.
         for entry in sorted(archive.infolist(), key=lambda entry: entry.header_offset):
-            if entry.is_dir():
+            name = _zip_name(entry)
+            if name.endswith("/"):
                 continue
             if kind := _zip_kind(entry):
-                found.pass_over(entry.filename, kind)
+                found.pass_over(name, kind)
                 continue
             offset = _data_offset(file.fileno(), entry)
             if offset is None:
-                found.pass_over(entry.filename, DAMAGED)
+                found.pass_over(name, DAMAGED)
             elif entry.header_offset < end:
-                found.pass_over(entry.filename, OVERLAPPING)
+                found.pass_over(name, OVERLAPPING)
             else:
                 end = offset + entry.compress_size
                 deflated = entry.compress_type == zipfile.ZIP_DEFLATED
                 member = Member(offset, entry.compress_size, entry.file_size, deflated, entry.CRC)
-                found.add(entry.filename, member)
+                found.add(name, member)
     return Index(found.members, found.passed_over)
+
+
+def _zip_name(entry: zipfile.ZipInfo) -> str:
+    """The path of a file; some programs of Windows part folders by backslashes."""
+    return entry.filename.replace("\\", "/") if _is_of_windows(entry) else entry.filename
+
+
+def _is_of_windows(entry: zipfile.ZipInfo) -> bool:
+    """Whether the file was packed where no name has a backslash or colon."""
+    return entry.create_system in (0, 10)
 
 
 def _zip_kind(entry: zipfile.ZipInfo) -> str:
@@ -210,6 +221,8 @@ def _zip_kind(entry: zipfile.ZipInfo) -> str:
         return ENCRYPTED
     if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         return UNUSUAL
+    if _is_of_windows(entry) and ":" in entry.filename:
+        return BADLY_NAMED
     # Names end at a zero byte for whoever unpacks them.
     return BADLY_NAMED if "\0" in entry.orig_filename else ""
 

@@ -12,6 +12,7 @@ START = 64
 
 SYSTEM_FILE, SYSTEM_FOLDER = "system file", "system folder"
 OTHER, EMPTY, SHARD = "text or other file", "empty file", "TFRecord shard"
+UNREAD = "image of a kind that is not read"
 HEIC, SEVERAL_PAGES = "HEIC", "TIFF of several pages"
 
 # What `decoding` reads, and what `converted` reads through Pillow.
@@ -60,6 +61,14 @@ _STARTS = (
     (b"MM\x00*", "TIFF"),
     (b"II+\x00", "TIFF"),
     (b"MM\x00+", "TIFF"),
+    (b"\x00\x00\x01\x00", UNREAD),
+    (b"DDS ", UNREAD),
+    (b"qoif", UNREAD),
+    (b"\x76\x2f\x31\x01", UNREAD),  # OpenEXR
+    (b"#?RADIANCE", UNREAD),
+    (b"II\xbc\x01", UNREAD),  # JPEG XR
+    (b"\x01\xda\x00", UNREAD),  # SGI
+    (b"\x01\xda\x01", UNREAD),
     (b"8BPS", "Photoshop or GIMP file"),
     (b"gimp xcf", "Photoshop or GIMP file"),
     (b"%PDF-", "PDF"),

@@ -4,9 +4,10 @@ import collections
 import csv
 import dataclasses
 import os
+import re
 from collections.abc import Mapping
 
-from dc_keras.files import write_atomically
+from dc_keras.files import spreadsheet_text, write_atomically
 
 _EXAMPLES = 3
 
@@ -49,11 +50,11 @@ class Findings:
         return [f"Passed over: {self.counts()} ({where})", *self.notes]
 
     def write(self, path: str | os.PathLike) -> None:
-        """Writes what was passed over: a CSV file with the columns path and kind."""
+        """Writes what was passed over: a CSV file for people, path and kind."""
         with write_atomically(path) as file:
             writer = csv.writer(file)
             writer.writerow(["path", "kind"])
-            writer.writerows(self.passed_over)
+            writer.writerows((spreadsheet_text(path), kind) for path, kind in self.passed_over)
 
     def also(self, *notes: str, passed_over: tuple[tuple[str, str], ...] = ()) -> "Findings":
         """These findings and more."""
@@ -65,8 +66,9 @@ class Findings:
 def _plural(kind: str, count: int) -> str:
     """A kind as it is counted: formats such as TIFF stay, "broken link" becomes "broken links".
 
-    >>> _plural("TIFF", 2), _plural("broken link", 2), _plural("broken link", 1)
-    ('TIFF', 'broken links', 'broken link')
+    >>> _plural("TIFF", 2), _plural("broken link", 2), _plural("file above 1 GiB", 2)
+    ('TIFF', 'broken links', 'files above 1 GiB')
     """
-    countable = kind.endswith(("file", "folder", "link", "shard"))
-    return kind + "s" if countable and count != 1 else kind
+    what, *rest = re.split(r"(?= above | of | that | outside )", kind, maxsplit=1)
+    countable = what.endswith(("file", "folder", "link", "shard", "image"))
+    return "".join([what + "s", *rest]) if countable and count != 1 else kind

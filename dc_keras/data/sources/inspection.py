@@ -21,6 +21,7 @@ from dc_keras.data.sources.arrays import ArraySource
 from dc_keras.data.sources.image_source import ImageSource
 from dc_keras.errors import InputError
 from dc_keras.files import write_atomically
+from dc_keras.process import without_native_messages
 
 NAMES_SHOWN = 10
 PROGRESS_STEP = 64
@@ -77,15 +78,21 @@ def inspect(source: ImageSource, *, progress: bool = True) -> Inspection:
         .batch(PROGRESS_STEP)
         .prefetch(2)
     )
-    with tqdm.tqdm(
-        total=len(source), desc="Checking images", unit="image", disable=not progress
-    ) as bar:
-        for indices, *seen in checked.as_numpy_iterator():
-            readable[indices] = True
-            sizes[indices], is_deep[indices] = seen
-            bar.update(len(indices))
-        bar.update(bar.total - bar.n)
-    reasons = {int(i): _reason(source, int(i)) for i in np.flatnonzero(~readable)}
+    # libjpeg says of each damaged file what is wrong, but not which file it is.
+    with without_native_messages() as shown:
+        with tqdm.tqdm(
+            total=len(source),
+            desc="Checking images",
+            unit="image",
+            disable=not progress,
+            file=shown,
+        ) as bar:
+            for indices, *seen in checked.as_numpy_iterator():
+                readable[indices] = True
+                sizes[indices], is_deep[indices] = seen
+                bar.update(len(indices))
+            bar.update(bar.total - bar.n)
+        reasons = {int(i): _reason(source, int(i)) for i in np.flatnonzero(~readable)}
     # A file can fail once and be read well the second time, on a busy network drive.
     unreadable = {index: reason for index, reason in reasons.items() if reason}
     return Inspection(unreadable, sizes, is_deep)
@@ -157,13 +164,17 @@ def write_unreadable(unreadable: Mapping[str, str], path: str | os.PathLike) -> 
         path: Where to write; files that are listed there stay listed. Names that are no UTF-8 keep
             their bytes.
     """
-    listed = {}
-    if os.path.exists(path):
-        with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
-            listed = dict(row for row in csv.reader(file) if len(row) == 2)
-    rows = {"path": "reason"} | listed | dict(unreadable)
+    rows = {"path": "reason"} | read_unreadable(path) | dict(unreadable)
     with write_atomically(path) as file:
         csv.writer(file).writerows(rows.items())
+
+
+def read_unreadable(path: str | os.PathLike) -> dict[str, str]:
+    """The reason by name that `write_unreadable` has listed; none where there is no file."""
+    if not os.path.exists(path):
+        return {}
+    with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
+        return dict(row for row in csv.reader(file) if len(row) == 2)
 
 
 def _reason(source, index):

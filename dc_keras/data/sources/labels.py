@@ -121,7 +121,11 @@ def _suspicious(source: ImageSource, class_names: tuple[str, ...]) -> list[str]:
     if isinstance(source, FolderSource):
         remedy_of_part = f"use --data_dir={os.path.join(source.root, class_names[0])}"
     if len(class_names) == 1:
+        # Such folders are often nested: the innermost one that holds all is meant.
+        common = os.path.commonpath([os.path.dirname(name) for name in source.names])
         deep = any(name.count("/") > 1 for name in source.names)
+        if isinstance(source, FolderSource):
+            remedy_of_part = f"use --data_dir={os.path.join(source.root, common)}"
         remedy = remedy_of_part if deep else "images of other classes are missing"
         return [
             f"There is a single class, the sub-folder {_in_a_line(class_names[0])}. If it is the "

@@ -83,7 +83,9 @@ def list_matches(root: str, matches: Iterable[str]) -> Listing:
     """
     passed: list[tuple[Parts, str]] = []
     reasons: dict[str, str] = {}
-    places = [tuple(path.removeprefix(root).strip("/").split("/")) for path in sorted(matches)]
+    found = [tuple(path.removeprefix(root).strip("/").split("/")) for path in sorted(matches)]
+    # "*" matches what systems leave, too.
+    places = list(_without_system(found, passed))
     if is_remote(root):
         return sort_out(places, lambda parts: _kind_remote(root, parts), passed)
     folders = [parts for parts in places if os.path.isdir(os.path.join(root, *parts))]

@@ -142,6 +142,19 @@ def test_names_that_lead_elsewhere_are_passed_over(tmp_path, packer, name):
     assert list(kinds(source).values()) == ["badly named file"]
 
 
+def test_zips_of_windows_may_part_folders_by_backslashes(tmp_path):
+    names = ["set\\a\\1.png", "set\\b\\2.png", "set\\c\\", "..\\3.png", "C:\\4.png"]
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        for name in names:
+            entry = zipfile.ZipInfo(name)
+            entry.create_system = 0
+            archive.writestr(entry, b"1")
+    source = open_source(str(tmp_path / "x.zip"))
+    assert source.names == ("set/a/1.png", "set/b/2.png")
+    assert source.class_names == ("a", "b")
+    assert kinds(source) == dict.fromkeys(["../3.png", "C:/4.png"], "badly named file")
+
+
 def test_links_and_devices_are_passed_over(tmp_path):
     path = pack_tar(tmp_path / "x.tar", {"good.png": b"1"})
     others = {

@@ -49,6 +49,8 @@ def test_what_pillow_reads_is_known_by_its_start(image, pillow, kind):
         (b"RIFF\0\0\0\0WAVEfmt ", "sound file"),
         (b"\xff\x0a\xfa\x1f", "JPEG XL"),
         (b"%PDF-1.7", "PDF"),
+        (b"\0\0\1\0\1\0", "image of a kind that is not read"),
+        (b"DDS \x7c\0\0\0", "image of a kind that is not read"),
     ],
 )
 def test_what_a_start_tells(start, kind):

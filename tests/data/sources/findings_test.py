@@ -21,6 +21,16 @@ def test_kinds_are_counted_in_one_line():
     ]
 
 
+def test_the_list_holds_no_formulas(tmp_path):
+    Findings((("=cmd|x.txt", "text or other file"),)).write(tmp_path / "passed_over.csv")
+    assert "\n'=cmd|x.txt," in (tmp_path / "passed_over.csv").read_text()
+
+
+def test_what_is_counted_is_the_first_word():
+    found = Findings(passed_over=(("a", "file above 1 GiB"), ("b", "file above 1 GiB")))
+    assert found.counts() == "2 files above 1 GiB"
+
+
 def test_the_first_are_named_where_there_is_no_list():
     assert FINDINGS.lines()[0].endswith(" ('a.jxl', 'b\\n.txt', 'c.jxl' and others)")
 

@@ -100,12 +100,18 @@ def test_many_files_are_checked_in_any_order_and_reported_in_theirs(folder):
     assert list(found) == list(range(0, 200, 7))
 
 
-def test_the_progress_bar_ends_at_the_number_of_files(folder, capsys):
+def test_the_progress_bar_ends_at_the_number_of_files(folder, capfd):
     source = folder({"0.jpg": noisy("JPEG"), "1.jpg": b"bad", "2.jpg": noisy("JPEG")})
     inspection.find_unreadable(source)
-    assert "3/3" in capsys.readouterr().err
+    assert "3/3" in capfd.readouterr().err
     inspection.find_unreadable(source, progress=False)
-    assert capsys.readouterr().err == ""
+    assert capfd.readouterr().err == ""
+
+
+def test_damaged_files_make_no_lines_without_their_names(folder, capfd):
+    good = noisy("JPEG")
+    assert inspection.find_unreadable(folder({"0.jpg": good[:300], "1.jpg": good}), progress=False)
+    assert capfd.readouterr().err == ""
 
 
 def named(count):

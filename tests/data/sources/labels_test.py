@@ -105,6 +105,7 @@ def test_the_first_ten_classes_are_named(tmp_path):
     [
         (["train/a/1.png", "Val/a/2.png", "test/a/3.png"], "look like parts of a data set"),
         (["dataset/a/1.png", "dataset/b/2.png"], "use --data_dir=ROOT/dataset"),
+        (["x/images/a/1.png", "x/images/b/2.png"], "use --data_dir=ROOT/x/images;"),
         (["a/1.png", "a/2.png"], "a single class, the sub-folder a. "),
         (["part_0/1.png", "part_1/2.png"], "that images were shared out among"),
         (

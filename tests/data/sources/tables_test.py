@@ -108,6 +108,14 @@ def test_a_pattern_opens_what_it_matches(images, pattern, names):
     assert find_unreadable(source, progress=False) == {}
 
 
+def test_a_pattern_passes_over_what_systems_leave(images):
+    write_image(images / "a" / "@eaDir" / "1.png")
+    for pattern in ("*/*", "**/*.png"):
+        source = open_source(f"{images}/{pattern}")
+        assert not any("@eaDir" in name for name in source.names)
+        assert source.findings.passed_over == (("a/@eaDir", "system folder"),)
+
+
 def test_a_pattern_on_another_file_system(tmp_path):
     root = f"ram://{tmp_path}/pattern"
     write_folder(root, {"a/1.png": b"1", "b/2.png": b"2", "b/3.jpg": b"3"})
