@@ -39,7 +39,7 @@ def _apply(run, labels: str, folder: pathlib.Path) -> str:
     from dc_keras.data.sources.manifest import read_manifest
     from dc_keras.exploring.cluster_names import names_file, save_names
     from dc_keras.exploring.gallery import gallery_id
-    from dc_keras.exploring.labels import (
+    from dc_keras.exploring.gallery_labels import (
         apply_labels,
         check_groups_file,
         read_labels,
@@ -71,7 +71,7 @@ def _apply(run, labels: str, folder: pathlib.Path) -> str:
 
 def _undo(run, groups: pathlib.Path) -> str:
     from dc_keras.exploring.cluster_names import names_file, remove_names
-    from dc_keras.exploring.labels import check_groups_file
+    from dc_keras.exploring.gallery_labels import check_groups_file
 
     if not names_file(run).exists():
         raise InputError(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from dc_keras.errors import InputError
-from dc_keras.exploring.labels import (
+from dc_keras.exploring.gallery_labels import (
     LabelGroup,
     apply_labels,
     check_groups_file,
