@@ -88,13 +88,19 @@ def page(browser, run):
     page.on("console", lambda told: faults.append(told.text) if told.type == "error" else None)
     page.on("dialog", lambda dialog: faults.append(f"dialog {dialog.message}"))
     page.goto((run.path / "gallery/index.html").as_uri())
-    page.locator(".card").first.wait_for()
+    settle(page)
     yield page
     context.close()
     assert faults == []
 
 
+def settle(page):
+    """Waits until what the address says is shown: keys before that mean the view before."""
+    page.wait_for_function("document.body.dataset.ready === (location.hash || '#/')")
+
+
 def search(page, text):
+    settle(page)
     page.keyboard.press("Escape")  # out of the field, if one was there
     page.keyboard.press("/")
     page.keyboard.type(text)
@@ -150,19 +156,24 @@ def test_the_page_goes_by_keys(page):
     assert page.evaluate(focused) == second
     page.keyboard.press("Enter")
     page.locator(".grid button").first.wait_for()
+    settle(page)
     page.keyboard.press("ArrowDown")
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Enter")
     page.locator(".nearest").wait_for()
+    settle(page)
     first = page.locator("h1").inner_text()
     page.keyboard.press("ArrowRight")
     page.wait_for_function("first => document.querySelector('h1').textContent !== first", arg=first)
+    settle(page)
     page.keyboard.press("Escape")
     page.locator(".grid button").first.wait_for()
     # Back where one was, on the tile of the image.
     page.wait_for_function("document.activeElement.matches('.grid button')")
+    settle(page)
     page.keyboard.press("Escape")
     page.locator(".card").first.wait_for()
+    settle(page)
     page.keyboard.press("?")
     assert page.get_by_role("heading", name="Keys").is_visible()
 
@@ -224,6 +235,7 @@ def test_labels_go_from_the_page_to_the_run_and_back(page, run, tmp_path, capsys
     # Name the first, merge the second with the third, reject the fourth, split off two images.
     clusters = page.evaluate("Data.summary.clusters")
     page.locator(".card a.main-link").first.click()
+    settle(page)
     page.keyboard.press("n")
     page.keyboard.type("cats <b>&\u202e")
     page.keyboard.press("Enter")
