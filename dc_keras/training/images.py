@@ -129,7 +129,9 @@ def _open_new(source: ImageSource, options: ImageOptions, run: RunDirectory) -> 
         source.findings.write(run.path / PASSED_OVER)
     if unreadable := {source.names[i]: why for i, why in seen.unreadable.items()}:
         write_unreadable(unreadable, run.unreadable)
-        print(f"Left out {len(unreadable)} unreadable images, listed in {run.unreadable}")
+        print(
+            f"Left out images that cannot be read: {len(unreadable):,}, listed in {run.unreadable}"
+        )
     write_manifest(readable, run.manifest)
     seen = seen.of_readable()
     readable, told = with_value_range(readable, seen.is_deep, SEE_FLAG)

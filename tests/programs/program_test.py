@@ -50,7 +50,7 @@ def trained(folder, tmp_path_factory):
 def test_training_says_what_it_does(trained):
     run_dir, out, err = trained
     for text in (
-        "Left out 1 unreadable images",
+        "Left out images that cannot be read: 1, listed in ",
         "Images:   120 from",
         "4 classes, used for the log alone",
         "epoch   loss smallest largest views rank features   pca kmeans   train     left",

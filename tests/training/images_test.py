@@ -64,7 +64,7 @@ def test_a_new_run_leaves_out_what_cannot_be_read_and_lists_it(run, folder, caps
     name = str(broken.relative_to(folder))
     assert len(source) == 15 and name not in source.names
     assert name in run.unreadable.read_text() and name not in run.manifest.read_text()
-    assert "Left out 1 unreadable images, listed in " in capsys.readouterr().out
+    assert "Left out images that cannot be read: 1, listed in " in capsys.readouterr().out
 
 
 def test_a_new_run_counts_and_lists_what_is_passed_over(run, folder, capsys):
