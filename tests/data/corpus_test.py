@@ -10,6 +10,7 @@ REFUSED = {"BMP 16 bits": UNUSUAL_BMP, "BMP RLE": UNUSUAL_BMP}
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_corpus_of_odd_files_is_read_as_by_pillow():
     found = table(corpus(1100, seed=31))
     for name, counts in found.items():

@@ -25,6 +25,7 @@ def resident_mb(process):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_memory_files_and_logs_over_200_epochs(tmp_path):
     images, labels = textures.textures(16)
     np.savez(tmp_path / "textures.npz", images=images, labels=labels)
