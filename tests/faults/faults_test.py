@@ -16,6 +16,7 @@ def undisturbed(tmp_path_factory):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_run_that_is_killed_and_stopped_ends_as_if_it_had_not_been(undisturbed, tmp_path):
     fault = runs.goes_on(
         kills.kill_while("checkpoints/.epoch-0001-step-*"),
@@ -25,11 +26,13 @@ def test_a_run_that_is_killed_and_stopped_ends_as_if_it_had_not_been(undisturbed
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_second_process(undisturbed, tmp_path):
     runs.strike(runs.goes_on(processes.start_a_second), undisturbed, tmp_path)
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_full_disk(undisturbed, tmp_path):
     if not disks.may_mount(tmp_path / "try"):
         pytest.skip("mounting a small file system is not allowed here")
@@ -37,6 +40,7 @@ def test_a_full_disk(undisturbed, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_the_comparison_sees_a_single_bit(undisturbed):
     changed = {name: value.copy() for name, value in undisturbed.result.items()}
     weight = changed["weights.npz/conv1_1/kernel"]

@@ -31,6 +31,9 @@ MODES = {
     "pic": ["--clustering=pic"],
 }
 
+# Each kind in one mode at once, in the others before a release.
+LONG = [pytest.mark.slow, pytest.mark.long]
+
 
 def pictures(count):
     images, _ = textures.textures(-(-count // 4))
@@ -54,9 +57,7 @@ DATA = {
 }
 # Each data set in one of the modes by default, in all of them among the slow tests.
 CASES = [
-    pytest.param(
-        data, mode, id=f"{data}, {mode}", marks=[] if place % 4 == turn else pytest.mark.slow
-    )
+    pytest.param(data, mode, id=f"{data}, {mode}", marks=[] if place % 4 == turn else LONG)
     for (place, data), (turn, mode) in itertools.product(enumerate(DATA), enumerate(MODES))
 ]
 
