@@ -49,6 +49,11 @@ class ArraySource(ImageSource):
         """The images, uint8 (n, h, w, 1 or 3), copied."""
         return self._pixels.numpy()[self._rows]
 
+    @property
+    def sides(self) -> tuple[int, int]:
+        """Height and width of each image in pixels; nothing is copied."""
+        return tuple(self._pixels.shape[1:3])
+
     def load(self, index: tf.Tensor) -> tf.Tensor:
         """Takes one image out of the array, grey repeated to RGB; see `ImageSource.load`."""
         image = tf.gather(self._pixels, tf.gather(self._places, index))

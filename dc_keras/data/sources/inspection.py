@@ -64,7 +64,7 @@ def inspect(source: ImageSource, *, progress: bool = True) -> Inspection:
     """
     sizes, is_deep = np.zeros((len(source), 2), np.int32), np.zeros(len(source), bool)
     if isinstance(source, ArraySource):
-        sizes[:] = source.images.shape[1:3]
+        sizes[:] = source.sides
         return Inspection({}, sizes, is_deep)
 
     def check(index):
