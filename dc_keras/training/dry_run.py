@@ -5,6 +5,7 @@ import math
 import pathlib
 import resource
 import shutil
+import sys
 import tempfile
 import time
 
@@ -19,6 +20,8 @@ from dc_keras.clustering.whitening import fit_whitening
 from dc_keras.config import TrainingConfig
 from dc_keras.data.batches.ordered import ordered_batches
 from dc_keras.data.sources.image_source import ImageSource
+from dc_keras.data.sources.inspection import leave_out_unreadable
+from dc_keras.data.sources.labels import describe_labels
 from dc_keras.data.sources.open import open_source
 from dc_keras.data.sources.stand_ins import SourceWithStandIns
 from dc_keras.memory import free_memory
@@ -72,25 +75,26 @@ def dry_run(config: TrainingConfig) -> str:
     """
     config = config.with_absolute_paths()
     strategy = assembly.prepare_devices(config)
-    source = open_source(config.data_dir, config.labels)
+    source = open_source(config.data_dir, config.labels, assembly.pixel_options(config))
     check_number_of_clusters(config.num_clusters, len(source))
     schedule = Schedule.of(config, len(source))
     with strategy.scope():
         model = assembly.build_trainer(config, schedule)
     measured = measure(config, source, model)
     description = describe_run(config, source, model.count_params(), strategy, schedule)
-    return "\n".join([description, *estimate(config, len(source), schedule, measured)])
+    told = [*source.findings.lines(), *describe_labels(source, config.labels), description]
+    return "\n".join([*told, *estimate(config, len(source), schedule, measured)])
 
 
 def measure(config: TrainingConfig, source: ImageSource, model: DeepCluster) -> Measured:
     """Runs each stage on some images."""
     rng = numpy_rng(config.seed, "dry run")
     chosen = np.sort(rng.permutation(len(source))[:_IMAGES])
+    readable, _ = leave_out_unreadable(
+        source.select(chosen), config.max_bad_fraction, progress=sys.stderr.isatty()
+    )
     some = SourceWithStandIns(
-        source.select(chosen),
-        [source.names[i] for i in chosen],
-        config.max_bad_fraction,
-        report=lambda reasons: None,
+        readable, readable.names, config.max_bad_fraction, report=lambda reasons: None
     )
     step = _seconds_of_step(config, some, model, rng)
     features, seconds = _features(config, some, model)

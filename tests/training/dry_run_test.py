@@ -3,9 +3,11 @@
 import dataclasses
 
 import numpy as np
+import pytest
 
 import textures
 from dc_keras.assembly import Schedule
+from dc_keras.errors import InputError
 from dc_keras.training.dry_run import Measured, dry_run, estimate
 from tiny import tiny
 
@@ -45,3 +47,17 @@ def test_a_real_try_writes_nothing(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["images.npz"]
     for start in ("Images:   64 from", "Time:     ", "Memory:   ", "Disk:     ", "Nothing was"):
         assert sum(line.startswith(start) for line in told.splitlines()) == 1, told
+
+
+def test_images_are_read_as_the_run_will_and_told_of(tmp_path):
+    images, labels = textures.textures(16)
+    folder = tmp_path / "images"
+    textures.write_folders(folder, images, labels)
+    (folder / "notes.txt").write_text("no image")
+    broken = next(folder.rglob("*.png"))
+    broken.write_bytes(broken.read_bytes()[:50])
+    told = dry_run(tiny(folder, tmp_path / "run", "--max_bad_fraction=0.1"))
+    assert told.startswith("Passed over: 1 text or other file ('notes.txt')"), told
+    with pytest.raises(InputError, match="more pixels than --max_pixels"):
+        dry_run(tiny(folder, tmp_path / "run", "--max_pixels=100"))
+    assert not (tmp_path / "run").exists()
