@@ -11,7 +11,6 @@ from collections.abc import Sequence
 
 from absl import logging
 
-from dc_keras.data.sources.manifest import read_manifest
 from dc_keras.errors import InputError
 from dc_keras.exploring.gallery import gallery_id
 from dc_keras.exploring.run_images import final_clusters
@@ -105,4 +104,4 @@ def is_name(value: object) -> bool:
 
 def identity(run: RunDirectory) -> str:
     """The id of a gallery of the run as it is now: see `gallery_id`."""
-    return gallery_id(read_manifest(run.manifest).names, *final_clusters(run))
+    return gallery_id(*final_clusters(run))

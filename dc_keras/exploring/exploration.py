@@ -151,8 +151,8 @@ def _put_together(
     gone: dict[str, str],
 ) -> Exploration:
     descriptors, thumbnails = arrays
-    all_clusters, num_clusters = final_clusters(run)
-    clusters = all_clusters[rows.indices]
+    final = final_clusters(run)
+    clusters = final.clusters[rows.indices]
     distances, margins = distances_and_margins(descriptors, rows.centroids, clusters)
     scores, outliers = outlier_scores(rows.nearest_distances)
     duplicates = find_duplicates(
@@ -175,7 +175,7 @@ def _put_together(
         duplicate_kinds=duplicates.kinds,
         positions=image_positions(descriptors, rows.centroids, clusters),
         cluster_neighbours=cluster_neighbours(rows.centroids),
-        cluster_names=load_names(run) or ("",) * num_clusters,
+        cluster_names=load_names(run) or ("",) * final.num_clusters,
         labels=labels,
         class_names=class_names,
     )

@@ -86,9 +86,9 @@ def read_labels(
         if os.path.getsize(path) > _LARGEST_FILE:
             raise wrong("it is too large")
         value = json.loads(pathlib.Path(path).read_bytes())
+    except InputError:
+        raise
     except (OSError, ValueError, RecursionError) as error:
-        if isinstance(error, InputError):
-            raise
         raise wrong(f"no JSON: {str(error)[:200]}") from error
     if not isinstance(value, dict) or value.get("format") != _FORMAT:
         raise wrong("it has no labels")

@@ -5,6 +5,7 @@ import dataclasses
 import hashlib
 import os
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -107,20 +108,32 @@ def open_run_images(run: RunDirectory) -> RunImages:
     return RunImages(source.select(positions), np.array(rows, np.int64), manifest, tuple(gone))
 
 
-def final_clusters(run: RunDirectory) -> tuple[np.ndarray, int]:
-    """The cluster of each image at the end of the training, and how many clusters there are.
+class FinalClusters(NamedTuple):
+    """The clusters that a training ended with.
+
+    Attributes:
+        names: n names of the images, in the order of the manifest.
+        clusters: int32 `(n,)` cluster of each.
+        num_clusters: How many there are, k.
+    """
+
+    names: Sequence[str]
+    clusters: np.ndarray
+    num_clusters: int
+
+
+def final_clusters(run: RunDirectory) -> FinalClusters:
+    """Reads the cluster of each image at the end of the training.
 
     Args:
         run: A finished run.
-
-    Returns:
-        int32 `(n,)`, in the order of the manifest, and k.
 
     Raises:
         InputError: If there are none, or they are damaged.
     """
     num_clusters = _number_of_clusters(run)
-    return _read_clusters(run, len(read_manifest(run.manifest).names), num_clusters), num_clusters
+    names = read_manifest(run.manifest).names
+    return FinalClusters(names, _read_clusters(run, len(names), num_clusters), num_clusters)
 
 
 def _number_of_clusters(run: RunDirectory) -> int:

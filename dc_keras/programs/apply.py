@@ -36,7 +36,6 @@ def main(settings: Settings) -> None:
 
 
 def _apply(run, labels: str, folder: pathlib.Path) -> str:
-    from dc_keras.data.sources.manifest import read_manifest
     from dc_keras.exploring.cluster_names import names_file, save_names
     from dc_keras.exploring.gallery import gallery_id
     from dc_keras.exploring.gallery_labels import (
@@ -47,11 +46,11 @@ def _apply(run, labels: str, folder: pathlib.Path) -> str:
     )
     from dc_keras.exploring.run_images import final_clusters
 
-    names = read_manifest(run.manifest).names
-    clusters, num_clusters = final_clusters(run)
+    final = final_clusters(run)
+    names, clusters, num_clusters = final
     groups = read_labels(
         labels,
-        gallery=gallery_id(names, clusters, num_clusters),
+        gallery=gallery_id(*final),
         num_images=len(names),
         num_clusters=num_clusters,
     )

@@ -36,16 +36,16 @@ def make_gallery(run_dir: str, out: str = "") -> str:
     Returns:
         What to tell the user.
     """
-    from dc_keras.data.sources.manifest import read_manifest
-    from dc_keras.exploring.cluster_names import identity
     from dc_keras.exploring.exploration import explore
     from dc_keras.exploring.gallery import (
         GalleryRun,
         check_gallery_folder,
         gallery_files,
+        gallery_id,
         link_to,
         write_gallery,
     )
+    from dc_keras.exploring.run_images import final_clusters
     from dc_keras.runs.run_directory import RunDirectory
 
     run = RunDirectory(run_dir)
@@ -53,13 +53,14 @@ def make_gallery(run_dir: str, out: str = "") -> str:
     check_gallery_folder(folder)
     explored = explore(run_dir, progress=sys.stderr.isatty())
     found = explored.found
+    final = final_clusters(run)
     images = os.path.abspath(run.config().data_dir)
     shown = GalleryRun(
         title=os.path.basename(images),
         link=link_to(found.root, folder),
-        identity=identity(run),
+        identity=gallery_id(*final),
         rows=explored.indices,
-        num_rows=len(read_manifest(run.manifest).names),
+        num_rows=len(final.names),
     )
     write_gallery(folder, gallery_files(found, explored.thumbnails, shown))
     return (

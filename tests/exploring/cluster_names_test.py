@@ -57,7 +57,7 @@ def test_a_damaged_file_of_names_is_told(run, content):
 
 
 def test_clusters_of_the_run_are_read(run):
-    clusters, num_clusters = final_clusters(run)
+    _, clusters, num_clusters = final_clusters(run)
     assert (clusters.tolist(), num_clusters) == ([0, 2, 2], 3)
     write_clusters(run, [0, 3, 2])
     with pytest.raises(InputError, match="clusters that are not among 3"):
