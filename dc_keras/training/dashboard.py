@@ -1,11 +1,14 @@
 """What TensorBoard opens with: the figures that tell whether a run is healthy, and its settings."""
 
+import dataclasses
 from collections.abc import Mapping
 
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.custom_scalar.summary import pb
 from tensorboard.plugins.hparams import api as hparams
+
+from dc_keras.config import TrainingConfig
 
 # Charts in their order, with the scalars that each shows.
 HEALTH = {
@@ -44,11 +47,12 @@ def _charts(tags: Mapping[str, list[str]]) -> list[layout_pb2.Chart]:
     ]
 
 
-def settings_of_run(settings: Mapping[str, bool | int | float | str], name: str) -> Summary:
-    """The settings for the page "HParams", which compares runs.
-
-    Args:
-        settings: Values by name.
-        name: Tells this run from others.
-    """
-    return hparams.hparams_pb(dict(settings), trial_id=name)
+def settings_of_run(config: TrainingConfig) -> Summary:
+    """What may make one run better than another, for the page "HParams", which compares them."""
+    origins = config.origins()
+    settings = {
+        field.name: getattr(config, field.name)
+        for field in dataclasses.fields(config)
+        if origins[field.name] != "default" and not field.metadata["may_change"]
+    }
+    return hparams.hparams_pb({"mode": config.mode, **settings}, trial_id=config.run_dir)

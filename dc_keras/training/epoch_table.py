@@ -33,7 +33,7 @@ class EpochTable(keras.callbacks.Callback):
     def __init__(self, epochs: int, method: str):
         super().__init__()
         self._epochs = epochs
-        self._method = method
+        self._widths = _columns(epochs, method)
         self._bar: tqdm | None = None
         self._turn: Turn
         self._started = 0.0
@@ -43,8 +43,10 @@ class EpochTable(keras.callbacks.Callback):
     def begin_turn(self, turn: Turn) -> None:
         """Takes what the epoch begins with, and starts to measure its time."""
         self._turn = turn
-        if turn.clustered and not turn.taken_up:
-            self._clusterings.append(sum(turn.seconds.values()))
+        if clustering := _seconds_of_clustering(turn):
+            self._clusterings.append(sum(clustering.values()))
+        # An epoch that a file which vanished has cut off begins again.
+        self._close_bar()
         self._bar = tqdm(
             total=self.params["steps"],
             desc=f"epoch {turn.epoch + 1}/{self._epochs}",
@@ -61,12 +63,11 @@ class EpochTable(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         self._close_bar()
         seconds, turn = time.monotonic() - self._started, self._turn
-        clustering = {} if turn.taken_up else turn.seconds if turn.clustered else {}
+        clustering = _seconds_of_clustering(turn)
         self._seconds.append(seconds + sum(clustering.values()))
         left = time_left(self._seconds, self._clusterings, self._epochs - epoch - 1)
-        widths = _columns(self._epochs, self._method)
         if (len(self._seconds) - 1) % _ROWS == 0:
-            print(" ".join(name.rjust(width) for name, width in widths.items()))
+            print(" ".join(name.rjust(width) for name, width in self._widths.items()))
         cells = {
             "epoch": f"{epoch + 1}/{self._epochs}",
             "loss": f"{logs['loss']:.3f}",
@@ -74,8 +75,8 @@ class EpochTable(keras.callbacks.Callback):
             **{name: f"{value:.1f}s" for name, value in {**clustering, "train": seconds}.items()},
             "left": str(datetime.timedelta(seconds=round(left))),
         }
-        row = " ".join(cells.get(name, "").rjust(width) for name, width in widths.items())
-        print(row, flush=True)
+        row = (cells.get(name, "").rjust(width) for name, width in self._widths.items())
+        print(" ".join(row), flush=True)
 
     def on_train_end(self, logs=None):
         self._close_bar()
@@ -84,6 +85,11 @@ class EpochTable(keras.callbacks.Callback):
         if self._bar is not None:
             self._bar.close()
             self._bar = None
+
+
+def _seconds_of_clustering(turn: Turn) -> Mapping[str, float]:
+    """What the stages took that the epoch began with here; nothing where it had begun before."""
+    return turn.seconds if turn.clustered and not turn.taken_up else {}
 
 
 def _columns(epochs: int, method: str) -> dict[str, int]:

@@ -7,7 +7,6 @@
 All of it happens in one `model.fit`; `Recluster` does the first line at the beginning of an epoch.
 """
 
-import dataclasses
 import sys
 from collections.abc import Sequence
 
@@ -109,7 +108,6 @@ def _train(config: TrainingConfig, run: RunDirectory, interruption: Interruption
         epochs=schedule.epochs,
         batch_size=config.batch_size,
         seed=config.seed,
-        settings=settings_to_compare(config),
     )
     save = SaveCheckpoint(run, interruption, cadence(config), place)
     callbacks = callbacks_in_order(
@@ -148,19 +146,6 @@ def image_options(config: TrainingConfig) -> ImageOptions:
         pixels=assembly.pixel_options(config),
         image_size=config.image_size,
     )
-
-
-def settings_to_compare(config: TrainingConfig) -> dict[str, bool | int | float | str]:
-    """What may make one run better than another."""
-    origins = config.origins()
-    return {
-        "mode": config.mode,
-        **{
-            field.name: getattr(config, field.name)
-            for field in dataclasses.fields(config)
-            if origins[field.name] != "default" and not field.metadata["may_change"]
-        },
-    }
 
 
 def cadence(config: TrainingConfig) -> Cadence:

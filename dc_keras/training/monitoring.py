@@ -6,13 +6,13 @@ what they look like: hence the mosaics.
 """
 
 import time
-from collections.abc import Mapping
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from dc_keras.data.batches.ordered import ordered_batches
+from dc_keras.data.pixels.grid import grid
 from dc_keras.data.sources.image_source import ImageSource
 from dc_keras.data.sources.stand_ins import SourceWithStandIns
 from dc_keras.files import explain_write_errors, tensorflow_errors_as_os_errors
@@ -39,7 +39,6 @@ class Monitor(keras.callbacks.Callback):
         epochs: Number of Keras epochs of the run.
         batch_size: Training images in a step.
         seed: The run's seed.
-        settings: Of the run, by name, for comparing runs.
     """
 
     def __init__(
@@ -52,7 +51,6 @@ class Monitor(keras.callbacks.Callback):
         epochs: int,
         batch_size: int,
         seed: int,
-        settings: Mapping[str, bool | int | float | str],
     ):
         super().__init__()
         self._run = run
@@ -62,7 +60,6 @@ class Monitor(keras.callbacks.Callback):
         self._epochs = epochs
         self._batch_size = batch_size
         self._seed = seed
-        self._settings = settings
         with explain_write_errors(run.tensorboard), tensorflow_errors_as_os_errors():
             self._writer = tf.summary.create_file_writer(str(run.tensorboard))
         self._turn: Turn
@@ -126,10 +123,7 @@ class Monitor(keras.callbacks.Callback):
     def _write_dashboard(self) -> None:
         # Of the first epoch, so that it is forgotten and written again with that.
         with self._writer.as_default(step=1):
-            for summary in (
-                health_first(),
-                settings_of_run(self._settings, str(self._run.path)),
-            ):
+            for summary in (health_first(), settings_of_run(self._run.config())):
                 tf.summary.experimental.write_raw_pb(summary.SerializeToString())
 
     def _write_pictures(self, turn: Turn) -> None:
@@ -180,12 +174,8 @@ def tile(images: np.ndarray, columns: int) -> np.ndarray:
     step = max(1, -(-images.shape[1] // _THUMBNAIL))
     enlarge = max(1, _THUMBNAIL // images.shape[1])
     images = images[:, ::step, ::step].repeat(enlarge, axis=1).repeat(enlarge, axis=2)
-    count, height, width, channels = images.shape
-    rows = -(-count // columns)
-    padded = np.full((rows * columns, height + 2, width + 2, channels), 255, np.uint8)
-    padded[:count, 1:-1, 1:-1] = images
-    grid = padded.reshape(rows, columns, height + 2, width + 2, channels)
-    return grid.swapaxes(1, 2).reshape(rows * (height + 2), columns * (width + 2), channels)
+    frame = [(0, 0), (1, 1), (1, 1), (0, 0)]
+    return grid(np.pad(images, frame, constant_values=255), columns)
 
 
 def gradients_as_pictures(gradients: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Descriptors for TensorBoard's page "Projector": a cloud of thumbnails that can be turned.
 
-RUN/tensorboard/projector_config.pbtxt
-projector/descriptors.tsv, images.tsv, thumbnails.png
+RUN/tensorboard/projector_config.pbtxt      which files there are
+projector/                  descriptors.tsv, images.tsv, thumbnails.png
 """
 
 import os
@@ -13,6 +13,7 @@ import tensorflow as tf
 from tensorboard.plugins import projector
 
 from dc_keras.data.batches.ordered import ordered_batches
+from dc_keras.data.pixels.grid import grid
 from dc_keras.data.sources.image_source import ImageSource
 from dc_keras.files import write_atomically
 
@@ -86,9 +87,5 @@ def sprites(thumbnails: np.ndarray) -> np.ndarray:
     >>> sprites(np.zeros([5, 8, 8, 3], np.uint8)).shape
     (24, 24, 3)
     """
-    count, height, width, channels = thumbnails.shape
-    side = int(np.ceil(np.sqrt(count)))
-    cells = np.full((side * side, height, width, channels), 255, np.uint8)
-    cells[:count] = thumbnails
-    rows = cells.reshape(side, side, height, width, channels).swapaxes(1, 2)
-    return rows.reshape(side * height, side * width, channels)
+    side = int(np.ceil(np.sqrt(len(thumbnails))))
+    return grid(thumbnails, side, rows=side)
