@@ -91,7 +91,6 @@ def find_duplicates(
     Returns:
         The groups: images that are connected by copies of any kind.
 
-    >>> from dc_keras.exploring.found_images import DUPLICATE_KINDS
     >>> found = find_duplicates([b"a", b"a", b"", b""], [b""] * 4, np.array([[1, 3]]))
     >>> found.groups.tolist(), found.kinds.tolist()
     ([0, 0, -1, 0], [1, 1, 0, 3])

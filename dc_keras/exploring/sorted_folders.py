@@ -212,11 +212,7 @@ def sort_images(
     folder = pathlib.Path(out)
     with explain_write_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    with write_atomically(folder / JOURNAL) as file:
-        writer = csv.writer(file)
-        writer.writerow(_COLUMNS)
-        for place in places:
-            writer.writerow([action, place.source, place.target, place.cluster, place.link])
+    _write_journal(folder, [(action, place) for place in places])
     act = {LINK: _link, COPY: _copy, MOVE: _move}[action]
     for done, place in enumerate(
         tqdm(places, desc="Sorting", unit="image", disable=not progress, leave=False)
@@ -336,6 +332,16 @@ def _move_back(place: Placement, target: str) -> str:
     return ""
 
 
+def _write_journal(out: pathlib.Path, entries: Sequence[tuple[str, Placement]]) -> None:
+    with write_atomically(out / JOURNAL) as file:
+        writer = csv.writer(file)
+        writer.writerow(_COLUMNS)
+        writer.writerows(
+            [action, place.source, place.target, place.cluster, place.link]
+            for action, place in entries
+        )
+
+
 def _read_journal(out: str) -> list[tuple[str, Placement]]:
     path = os.path.join(out, JOURNAL)
     try:
@@ -366,13 +372,7 @@ def _clear(out: pathlib.Path, kept: list[tuple[str, Placement]], folders: Iterab
             if (out / name).is_dir() and not any((out / name).iterdir()):
                 (out / name).rmdir()
     if kept:
-        with write_atomically(out / JOURNAL) as file:
-            writer = csv.writer(file)
-            writer.writerow(_COLUMNS)
-            writer.writerows(
-                [action, place.source, place.target, place.cluster, place.link]
-                for action, place in kept
-            )
+        _write_journal(out, kept)
         return
     with explain_write_errors(out):
         (out / JOURNAL).unlink()

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import Image
 
+from dc_keras.data.pixels.grid import grid
+
 CELL = 64
 COLUMNS = 32
 CELLS = COLUMNS * COLUMNS
@@ -32,12 +34,7 @@ def sprite_sheets(thumbnails: np.ndarray, order: np.ndarray) -> Iterator[bytes]:
     (2048, 128)
     """
     for start in range(0, len(order), CELLS):
-        shown = order[start : start + CELLS]
-        rows = -(-len(shown) // COLUMNS)
-        cells = np.zeros((rows * COLUMNS, CELL, CELL, 3), np.uint8)
-        cells[: len(shown)] = thumbnails[shown]
-        sheet = cells.reshape(rows, COLUMNS, CELL, CELL, 3).swapaxes(1, 2)
+        sheet = grid(thumbnails[order[start : start + CELLS]], COLUMNS, blank=0)
         with io.BytesIO() as file:
-            picture = Image.fromarray(sheet.reshape(rows * CELL, COLUMNS * CELL, 3))
-            picture.save(file, "JPEG", quality=_QUALITY)
+            Image.fromarray(sheet).save(file, "JPEG", quality=_QUALITY)
             yield file.getvalue()

@@ -63,7 +63,7 @@ def augment(
     TensorShape([32, 32, 3])
     """
     uniforms = tf.random.stateless_uniform([2 * CROP_TRIES + 3], seed)
-    draw = _crop_window if options.fit in CROPS else _stretched_window
+    draw = crop_window if options.fit in CROPS else _stretched_window
 
     def choose_window(height, width):
         return draw(height, width, uniforms, augmentation.min_area)
@@ -75,10 +75,10 @@ def augment(
     return image
 
 
-def draw_crop_window(
-    height: tf.Tensor, width: tf.Tensor, seed: tf.Tensor, min_area: float = 0.08
+def crop_window(
+    height: tf.Tensor, width: tf.Tensor, uniforms: tf.Tensor, min_area: float = 0.08
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Draws the window of a random resized crop by the law of torchvision's RandomResizedCrop.
+    """The window of a random resized crop by the law of torchvision's RandomResizedCrop.
 
     Ten times an area, uniform in [min_area, 1] of the image, and an aspect ratio, log-uniform in
     [3/4, 4/3]; the first pair that fits is placed uniformly. If none fits: the largest central
@@ -87,17 +87,12 @@ def draw_crop_window(
     Args:
         height: Scalar int32, height of the image.
         width: Scalar int32, width of the image.
-        seed: int32 or int64 (2,).
+        uniforms: Draws from [0, 1), float32 (2 * CROP_TRIES + 2 or more,).
         min_area: Smallest area as a fraction of the image.
 
     Returns:
         Scalars int32 (y, x, height, width) of the window, which lies inside the image.
     """
-    uniforms = tf.random.stateless_uniform([2 * CROP_TRIES + 2], seed)
-    return _crop_window(height, width, uniforms, min_area)
-
-
-def _crop_window(height, width, uniforms, min_area):
     size = tf.cast(tf.stack([height, width]), tf.float32)
     area = tf.reduce_prod(size) * (min_area + (1 - min_area) * uniforms[:CROP_TRIES])
     low, high = (math.log(ratio) for ratio in RATIOS)
@@ -125,7 +120,7 @@ def _stretched_window(height, width, uniforms, min_area):
     """A window of a square that is stretched to the image; of a square image the usual one."""
     size = tf.stack([height, width])
     longer = tf.reduce_max(size)
-    window = tf.stack(_crop_window(longer, longer, uniforms, min_area))
+    window = tf.stack(crop_window(longer, longer, uniforms, min_area))
     sides = tf.cast(tf.concat([size, size], 0), tf.int64)
     # Products of two sides can exceed 32 bits.
     begin_and_side = tf.cast(window, tf.int64) * sides // tf.cast(longer, tf.int64)

@@ -66,12 +66,7 @@ def list_folder(root: str) -> Listing:
     if is_remote(root):
         return sort_out(_walk_remote(root, passed), lambda parts: _kind_remote(root, parts), passed)
 
-    def kind(parts):
-        return kind_of_file(os.path.join(root, *parts))
-
-    listing = sort_out(_walk(root, passed, reasons), kind, passed)
-    findings = dataclasses.replace(listing.findings, unreadable_folders=reasons)
-    return dataclasses.replace(listing, findings=findings)
+    return _sort_out_local(root, _walk(root, passed, reasons), passed, reasons)
 
 
 def list_matches(root: str, matches: Iterable[str]) -> Listing:
@@ -93,6 +88,16 @@ def list_matches(root: str, matches: Iterable[str]) -> Listing:
     files = set(places) - set(folders)
     if folders:
         files.update(_walk(root, passed, reasons, folders))
+    return _sort_out_local(root, files, passed, reasons)
+
+
+def _sort_out_local(
+    root: str, files: Iterable[Parts], passed: list[tuple[Parts, str]], reasons: dict[str, str]
+) -> Listing:
+    """`sort_out` of files below a local folder, with the reasons of folders that cannot be listed.
+
+    They are complete when `files` has ended, as what is passed over.
+    """
     listing = sort_out(files, lambda parts: kind_of_file(os.path.join(root, *parts)), passed)
     findings = dataclasses.replace(listing.findings, unreadable_folders=reasons)
     return dataclasses.replace(listing, findings=findings)
@@ -185,11 +190,7 @@ def kind_of_file(path: str) -> str:
             return SPECIAL
         if status.st_size > MAX_FILE_BYTES:
             return file_kinds.SHARD if tfrecords.is_shard(name) else TOO_LARGE
-        if is_named_image:
-            return _IMAGE
-        if tfrecords.is_shard(name):
-            return file_kinds.SHARD
-        if told := file_kinds.kind_of_name(name):
+        if told := _kind_by_name(name):
             return told
         with open(path, "rb") as file:
             kind = file_kinds.kind_of_start(file.read(file_kinds.START))

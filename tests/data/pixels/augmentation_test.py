@@ -9,7 +9,7 @@ import tensorflow as tf
 from hypothesis import strategies as st
 from PIL import Image
 
-from dc_keras.data.pixels.augmentation import Augmentation, augment, draw_crop_window
+from dc_keras.data.pixels.augmentation import CROP_TRIES, Augmentation, augment, crop_window
 from encoded_images import (
     FILES,
     REDUCED_SIZES,
@@ -38,6 +38,11 @@ def torchvision_window(rng, height, width, min_area):
     else:
         w, h = width, height
     return (height - h) // 2, (width - w) // 2, h, w
+
+
+def draw_crop_window(height, width, seed, min_area=0.08):
+    uniforms = tf.random.stateless_uniform([2 * CROP_TRIES + 3], seed)
+    return crop_window(height, width, uniforms, min_area)
 
 
 @tf.function

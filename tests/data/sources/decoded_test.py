@@ -288,17 +288,5 @@ print(max(most_in(source), most_in(source), anonymous()) - before)
 @pytest.mark.parametrize("kind", ["array", "disk"])
 def test_pipelines_do_not_copy_what_is_held(tmp_path, kind):
     """Twelve images of 12 MB, of which a pipeline may hold a few."""
-    image = tf.io.encode_jpeg(np.zeros((2000, 2000, 3), np.uint8)).numpy()
-    for i in range(12):
-        (tmp_path / f"{i}.jpg").write_bytes(image)
-    done = subprocess.run(
-        [sys.executable, "-c", _GROWTH, tmp_path, tmp_path, kind],
-        cwd=REPOSITORY,
-        # Large blocks are given back when they are freed: malloc would keep some for later.
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "MALLOC_MMAP_THRESHOLD_": "1000000"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr
-    assert int(done.stdout) < 80, "MB"
+    write_photographs(tmp_path, 12, 2000)
+    assert int(run_in_a_process(_GROWTH, tmp_path, tmp_path, kind)) < 80, "MB"
