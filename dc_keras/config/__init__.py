@@ -13,6 +13,7 @@ from dc_keras.config.programs import (
     ExportConfig,
     GalleryConfig,
     PackConfig,
+    ServeCheckConfig,
     SortConfig,
     TableConfig,
 )
@@ -27,6 +28,7 @@ __all__ = [
     "ExportConfig",
     "GalleryConfig",
     "PackConfig",
+    "ServeCheckConfig",
     "SortConfig",
     "TableConfig",
     "TrainingConfig",

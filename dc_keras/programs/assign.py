@@ -2,16 +2,23 @@
 
     dc-keras assign --run_dir=RUN --data_dir=IMAGES --out=clusters.csv
 
-The CSV file tells for each image its path, its cluster and the distance of its descriptor to the
-cluster's centroid (descriptors have unit length, so distances run from 0 to about 2). Where the
-clusters have names, which dc-keras apply gives them, it tells the name as well.
+The CSV file tells for each image
+
+    path        below --data_dir
+    cluster     the one whose centroid is nearest to its descriptor
+    distance    from that centroid; descriptors have unit length, so it runs from 0 to about 2
+    margin      how much farther the second nearest is: near 0, it could as well be that one
+    outlier     yes, if the distance is larger than that of 95 % of the run's own images
+    cluster_2, distance_2, cluster_3, distance_3
+                the next nearest
+    name        of the cluster, where dc-keras apply has given names
 
 Exit codes: 0 on success, 2 on flags, images or a run that the program cannot work with.
 """
 
 from dc_keras.config import AssignConfig as Settings
 from dc_keras.config.images import value_range
-from dc_keras.process import prepare_process
+from dc_keras.process import prepare_process, printable
 
 
 def main(settings: Settings) -> None:
@@ -19,7 +26,7 @@ def main(settings: Settings) -> None:
     prepare_process()
     from dc_keras.exploring.cluster_names import load_names
     from dc_keras.runs.run_directory import RunDirectory
-    from dc_keras.serving.cluster_ids import write_clusters
+    from dc_keras.serving.assigned_images import write_clusters
 
     run = RunDirectory(settings.run_dir)
     run.config()  # Whether there is a run at all.
@@ -28,14 +35,14 @@ def main(settings: Settings) -> None:
         "max_pixels": settings.max_pixels,
     }
     changes = {name: value for name, value in given.items() if value}
-    assigned, left_out = write_clusters(
+    told = write_clusters(
         settings.run_dir,
         settings.data_dir,
         settings.out,
         max_bad_fraction=settings.max_bad_fraction,
-        batch_size=settings.batch_size,
         changes=changes,
         names=load_names(run),
     )
-    skipped = f", left out {left_out} unreadable" if left_out else ""
-    print(f"Assigned {assigned:,} images{skipped}: {settings.out}")
+    skipped = f", left out {told.unreadable:,} unreadable" if told.unreadable else ""
+    outliers = f", {told.outliers:,} of them outliers" if told.outliers else ""
+    print(printable(f"Assigned {told.images:,} images{outliers}{skipped}: {settings.out}"))

@@ -4,7 +4,8 @@
     whitening.npz       from its features to descriptors
     centroids.npy       of the clusters, among descriptors
     clusters.csv        the cluster of every image, by its path, for people: see spreadsheet_text
-    training.json       how many epochs it was trained for
+    training.json       how many epochs it was trained for, and from which distance on an image is
+                        an outlier
     SHA256SUMS          of all of them; models of older versions have none
 
 Weights of PyTorch that were imported have network.keras alone.
@@ -19,7 +20,6 @@ from collections.abc import Collection, Sequence
 import keras
 import numpy as np
 
-from dc_keras.clustering.pseudo_labels import Clusters
 from dc_keras.clustering.whitening import Whitening
 from dc_keras.errors import InputError
 from dc_keras.files import spreadsheet_text, write_atomically, write_directory_atomically
@@ -41,11 +41,14 @@ class TrainedModel:
         network: From uint8 images `(n, s, s, 3)` to logits.
         whitening: From features to descriptors.
         centroids: Of the clusters, float32 `(num_clusters, dim)`.
+        outlier_distance: From its centroid, above which an image is an outlier; None in models of
+            older versions.
     """
 
     network: keras.Model
     whitening: Whitening
     centroids: np.ndarray
+    outlier_distance: float | None = None
 
 
 def save_network(folder: pathlib.Path, network: keras.Model) -> None:
@@ -56,9 +59,8 @@ def save_network(folder: pathlib.Path, network: keras.Model) -> None:
 
 def save_model(
     run: RunDirectory,
-    network: keras.Model,
-    clusters: Clusters,
-    whitening: Whitening,
+    model: TrainedModel,
+    assignments: np.ndarray,
     names: Sequence[str],
     epochs: int,
 ) -> None:
@@ -66,23 +68,23 @@ def save_model(
 
     Args:
         run: Where to write.
-        network: The trained network.
-        clusters: A clustering by the features of this very network.
-        whitening: Of that clustering.
+        model: The trained network, with a clustering by its features.
+        assignments: Cluster of each image, int32 `(n,)`.
         names: The images' names.
         epochs: How many the network was trained for.
     """
     run.look_again()
     with write_directory_atomically(run.model) as folder:
-        network.save(folder / _NETWORK)
-        (folder / _TRAINING).write_text(json.dumps({"epochs": epochs}) + "\n")
-        save_whitening(folder / _WHITENING, whitening)
+        model.network.save(folder / _NETWORK)
+        training = {"epochs": epochs, "outlier_distance": model.outlier_distance}
+        (folder / _TRAINING).write_text(json.dumps(training) + "\n")
+        save_whitening(folder / _WHITENING, model.whitening)
         with write_atomically(folder / _CENTROIDS, "wb") as file:
-            np.save(file, clusters.centroids)
+            np.save(file, model.centroids)
         with write_atomically(folder / _CLUSTERS) as file:
             writer = csv.writer(file)
             writer.writerow(["index", "path", "cluster"])
-            rows = zip(map(spreadsheet_text, names), clusters.assignments.tolist(), strict=True)
+            rows = zip(map(spreadsheet_text, names), assignments.tolist(), strict=True)
             writer.writerows((index, *row) for index, row in enumerate(rows))
         write_sums(folder)
 
@@ -96,6 +98,11 @@ def is_complete(run: RunDirectory, epochs: int) -> bool:
         return False
 
 
+def has_clusters(run: RunDirectory) -> bool:
+    """Whether the run has a model with clusters: not before it has finished, nor if imported."""
+    return any((run.model / name).exists() for name in _ALL if name != _NETWORK)
+
+
 def load_model(run: RunDirectory) -> TrainedModel:
     """Loads what `save_model` wrote.
 
@@ -107,7 +114,7 @@ def load_model(run: RunDirectory) -> TrainedModel:
             f"The run has no final clusters yet. Received: --run_dir={run.path}. Expected a run "
             f"that has finished; go on with: python train.py --flagfile={run.flags}"
         )
-    if not any((run.model / name).exists() for name in _ALL if name != _NETWORK):
+    if not has_clusters(run):
         raise InputError(
             f"The run has no clusters. Received: --run_dir={run.path}, whose weights were "
             "imported: PyTorch's file holds neither whitening nor centroids. Expected a run of "
@@ -119,6 +126,7 @@ def load_model(run: RunDirectory) -> TrainedModel:
             network=load_network(run.model / _NETWORK),
             whitening=load_whitening(run.model / _WHITENING),
             centroids=np.load(run.model / _CENTROIDS, allow_pickle=False),
+            outlier_distance=_outlier_distance(run.model / _TRAINING),
         )
         if model.centroids.shape[1:] != (model.whitening.output_dim,):
             raise DamagedFilesError(f"{_CENTROIDS} does not fit {_WHITENING}")
@@ -131,6 +139,20 @@ def load_model(run: RunDirectory) -> TrainedModel:
             "that train.py wrote. Bring them back from a backup, or remove that folder and write "
             f"it anew from the last checkpoint with: python train.py --flagfile={run.flags}"
         ) from error
+
+
+def _outlier_distance(path: pathlib.Path) -> float | None:
+    """What a model says of it; those of older versions say nothing.
+
+    Raises:
+        DamagedFilesError: If it says something else.
+    """
+    if not path.exists():
+        return None
+    told = json.loads(path.read_bytes()).get("outlier_distance")
+    if told is not None and not (isinstance(told, float) and told >= 0):
+        raise DamagedFilesError(f"{path.name} has no distance, but {told!r}")
+    return told
 
 
 def _check_files(folder: pathlib.Path, required: Collection[str]) -> None:

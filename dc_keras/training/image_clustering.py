@@ -15,6 +15,7 @@ from dc_keras.clustering.cluster_quality import normalized_mutual_information, s
 from dc_keras.clustering.descriptors import compute_descriptors
 from dc_keras.clustering.kmeans import nearest_centroids
 from dc_keras.clustering.matching import numbers_that_last
+from dc_keras.clustering.outliers import outlier_distance
 from dc_keras.clustering.pseudo_labels import (
     Clustering,
     ClusteringOptions,
@@ -41,6 +42,7 @@ class ClusteredImages:
         numbers: The number that each cluster is shown under, a permutation, int32
             `(num_clusters,)`.
         whitening: From features to the descriptors that were clustered.
+        outlier_distance: From its centroid, above which an image is an outlier.
         figures: What the logs say, by name.
         seconds: Time of each stage: features, pca, and kmeans with repair (or pic).
     """
@@ -48,6 +50,7 @@ class ClusteredImages:
     clusters: Clustering
     numbers: np.ndarray
     whitening: Whitening
+    outlier_distance: float
     figures: dict[str, float]
     seconds: dict[str, float]
 
@@ -157,7 +160,14 @@ class ImageClusterer:
             agreement = {"nmi_labels": nmi}
         figures = clustering_figures(clusters, descriptors.whitening)
         figures |= change | agreement | retrieved
-        return ClusteredImages(clusters, numbers, descriptors.whitening, figures, seconds)
+        return ClusteredImages(
+            clusters,
+            numbers,
+            descriptors.whitening,
+            outlier_distance(descriptors.values, clusters.assignments, clusters.centroids),
+            figures,
+            seconds,
+        )
 
     def descriptors(self, indices: np.ndarray, whitening: Whitening) -> np.ndarray:
         """Descriptors of some images by the network as it is, float32 `(m, dim)`.

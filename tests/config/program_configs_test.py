@@ -84,7 +84,7 @@ def test_bad_evaluation_flags(name):
         EvaluationConfig.from_arguments(["--run_dir=r", f"--{name}=0"]).validate()
 
 
-@pytest.mark.parametrize("flag", ["--max_bad_fraction=1", "--batch_size=0"])
+@pytest.mark.parametrize("flag", ["--max_bad_fraction=1", "--max_pixels=-1"])
 def test_bad_flags_of_assign(flag):
     given = ["--run_dir=r", "--data_dir=d", "--out=o"]
     AssignConfig.from_arguments(given).validate()
