@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from dc_keras.config import EvaluationConfig as EvaluationConfig
     from dc_keras.config import TrainingConfig as TrainingConfig
     from dc_keras.errors import InputError as InputError
+    from dc_keras.estimator import DeepCluster as DeepCluster
     from dc_keras.evaluation.evaluate import evaluate as evaluate
     from dc_keras.models.saved_network import load_network as load_network
     from dc_keras.runs.run_directory import RunDirectory as RunDirectory
@@ -28,6 +29,7 @@ __version__ = "0.1.0"
 
 # What the package offers by its own name, loaded when it is asked for: TensorFlow takes seconds.
 _PUBLIC = {
+    "DeepCluster": "dc_keras.estimator",
     "EvaluationConfig": "dc_keras.config",
     "InputError": "dc_keras.errors",
     "RunDirectory": "dc_keras.runs.run_directory",

@@ -11,12 +11,14 @@ import sys
 from collections.abc import Sequence
 
 import keras
+import numpy as np
 
 from dc_keras import assembly
 from dc_keras.assembly import Schedule
 from dc_keras.config import TrainingConfig
 from dc_keras.data.batches.training import TrainingBatches
 from dc_keras.data.sources.stand_ins import LOOK_AHEAD, ReadingOn, SourceWithStandIns
+from dc_keras.errors import InputError
 from dc_keras.models.deepcluster import DeepCluster, plain_network
 from dc_keras.models.feature_extractor import FEATURES, FeatureExtractor, feature_model
 from dc_keras.runs.checkpoints import Checkpoint, Place
@@ -40,6 +42,42 @@ from dc_keras.training.resuming import (
     restored_turn,
 )
 from dc_keras.training.turn import Turn
+
+
+def conclude(run_dir: str) -> RunDirectory:
+    """Ends a run that was stopped: clusters its images by its newest checkpoint, as they are.
+
+    The run can still go on, which replaces these clusters.
+
+    Args:
+        run_dir: A run that has a checkpoint.
+
+    Returns:
+        The run directory, with RUN/model in it.
+
+    Raises:
+        InputError: If there is no such run, or it has no checkpoint yet.
+        Interrupted: If a signal asked to stop.
+    """
+    run = RunDirectory(run_dir)
+    config = run.config()
+    interruption = Interruption()
+    with interruption.listening(), run.locked():
+        strategy = assembly.prepare_devices(config)
+        source = open_images(image_options(config), run)
+        with strategy.scope():
+            model = assembly.build_trainer(config, Schedule.of(config, len(source)))
+        checkpoint = resume(config, run, model, len(source))
+        if checkpoint is None:
+            raise InputError(
+                f"The run has no checkpoint yet. Received: --run_dir={run.path}. Go on with: "
+                f"python train.py --flagfile={run.flags}"
+            )
+        source.set_clusters(checkpoint.clusters.assignments)
+        clusterer = make_clusterer(config, source, model)
+        before = restored_turn(checkpoint).shown_assignments
+        save_result(run, source, clusterer, model, before, checkpoint.place)
+    return run
 
 
 def train(config: TrainingConfig) -> RunDirectory:
@@ -125,14 +163,40 @@ def _train(config: TrainingConfig, run: RunDirectory, interruption: Interruption
 
     # Result: the network, and the clusters of all images as it sees them at the end
     last = recluster.turn
-    final = clusterer.cluster(schedule.epochs, last.shown_assignments if last else None)
+    before = last.shown_assignments if last else None
+    final = save_result(run, source, clusterer, model, before, save.place)
+    show_in_projector(config, run, source, clusterer, final)
+    return run
+
+
+def save_result(
+    run: RunDirectory,
+    source: SourceWithStandIns,
+    clusterer: ImageClusterer,
+    model: DeepCluster,
+    before: np.ndarray | None,
+    place: Place,
+) -> ClusteredImages:
+    """Clusters the images by the network as it is, and writes RUN/model.
+
+    Args:
+        run: Where to.
+        source: The images.
+        clusterer: Clusters them.
+        model: The trainer.
+        before: Clusters of the images in the turn before, int32 `(n,)`, or None.
+        place: How far the training has come.
+
+    Returns:
+        The clustering.
+    """
+    final = clusterer.cluster(place.epoch, before)
     clusters = final.clusters.renumbered(final.numbers)
     trained = TrainedModel(
         plain_network(model), final.whitening, clusters.centroids, final.outlier_distance
     )
-    save_model(run, trained, clusters.assignments, source.names, save.place.epoch)
-    show_in_projector(config, run, source, clusterer, final)
-    return run
+    save_model(run, trained, clusters.assignments, source.names, place.epoch)
+    return final
 
 
 def image_options(config: TrainingConfig) -> ImageOptions:
