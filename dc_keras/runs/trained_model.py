@@ -28,9 +28,9 @@ from dc_keras.runs.checksums import SUMS, DamagedFilesError, check_sums, write_s
 from dc_keras.runs.run_directory import RunDirectory
 from dc_keras.runs.whitening_file import load_whitening, save_whitening
 
-_NETWORK, _WHITENING, _CENTROIDS = "network.keras", "whitening.npz", "centroids.npy"
+NETWORK, _WHITENING, _CENTROIDS = "network.keras", "whitening.npz", "centroids.npy"
 _CLUSTERS, _TRAINING = "clusters.csv", "training.json"
-_ALL = (_NETWORK, _WHITENING, _CENTROIDS, _CLUSTERS, _TRAINING)
+_ALL = (NETWORK, _WHITENING, _CENTROIDS, _CLUSTERS, _TRAINING)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +50,7 @@ class TrainedModel:
 
 def save_network(folder: pathlib.Path, network: keras.Model) -> None:
     """Writes a network alone into the folder of a model."""
-    network.save(folder / _NETWORK)
+    network.save(folder / NETWORK)
     write_sums(folder)
 
 
@@ -74,7 +74,7 @@ def save_model(
     """
     run.look_again()
     with write_directory_atomically(run.model) as folder:
-        network.save(folder / _NETWORK)
+        network.save(folder / NETWORK)
         (folder / _TRAINING).write_text(json.dumps({"epochs": epochs}) + "\n")
         save_whitening(folder / _WHITENING, whitening)
         with write_atomically(folder / _CENTROIDS, "wb") as file:
@@ -107,16 +107,16 @@ def load_model(run: RunDirectory) -> TrainedModel:
             f"The run has no final clusters yet. Received: --run_dir={run.path}. Expected a run "
             f"that has finished; go on with: python train.py --flagfile={run.flags}"
         )
-    if not any((run.model / name).exists() for name in _ALL if name != _NETWORK):
+    if not any((run.model / name).exists() for name in _ALL if name != NETWORK):
         raise InputError(
             f"The run has no clusters. Received: --run_dir={run.path}, whose weights were "
             "imported: PyTorch's file holds neither whitening nor centroids. Expected a run of "
             "train.py; the features of this one are there by dc-keras export."
         )
     try:
-        _check_files(run.model, (_NETWORK, _WHITENING, _CENTROIDS))
+        _check_files(run.model, (NETWORK, _WHITENING, _CENTROIDS))
         model = TrainedModel(
-            network=load_network(run.model / _NETWORK),
+            network=load_network(run.model / NETWORK),
             whitening=load_whitening(run.model / _WHITENING),
             centroids=np.load(run.model / _CENTROIDS, allow_pickle=False),
         )

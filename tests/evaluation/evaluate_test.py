@@ -11,10 +11,11 @@ from dc_keras.assembly import build_untrained
 from dc_keras.config import EvaluationConfig
 from dc_keras.data.sources.arrays import ArraySource
 from dc_keras.data.sources.image_source import numbered
-from dc_keras.errors import CannotWriteError
+from dc_keras.errors import CannotWriteError, InputError
 from dc_keras.evaluation.evaluate import evaluate, supervised_network
 from dc_keras.evaluation.labelled_images import Split
 from dc_keras.runs.run_directory import RunDirectory
+from dc_keras.starting_weights import build_from_weights
 from fresh_process import parts_loaded_with
 from tiny import tiny
 
@@ -51,6 +52,27 @@ def test_the_random_network_is_calibrated_too(report):
     assert report.rows["random, calibrated"] != report.rows["random"]
     # 20 images in batches of 16: what is left over is not a batch as in training.
     assert report.calibration == "1 batches of 16 training images"
+
+
+def test_what_a_run_started_from_stands_beside_it(run, tmp_path):
+    """This one started from the other and learned nothing."""
+    second = RunDirectory(tmp_path / "run")
+    second.path.mkdir()
+    config = tiny(tmp_path / "images", second.path, "--seed=7", f"--init_from={run.path}")
+    config.save(second.flags)
+    second.save_weights(build_from_weights(config).network, epoch=1)
+    textures.write_folders(tmp_path / "images", *textures.textures(10))
+    flags = [f"--run_dir={second.path}", "--baseline=init,random"]
+    report = evaluate(EvaluationConfig.from_arguments(flags))
+    assert list(report.rows) == ["trained", "init", "random", "random, calibrated"]
+    assert report.rows["trained"] == report.rows["init"] != report.rows["random"]
+    assert f"with weights of `{run.path}/checkpoints/epoch-0001`" in report.to_markdown()
+
+
+def test_a_run_that_started_from_random_weights_has_no_others(run):
+    config = EvaluationConfig.from_arguments([f"--run_dir={run.path}", "--baseline=init"])
+    with pytest.raises(InputError, match="started from random weights.*Use --baseline=random"):
+        evaluate(config)
 
 
 @pytest.mark.parametrize(("schedule", "last"), [("cosine", 0.0), ("constant", 0.05)])
