@@ -9,6 +9,7 @@ import pathlib
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from dc_keras.assembly import build_untrained
 from dc_keras.config import TrainingConfig
@@ -42,31 +43,35 @@ class StartingNetwork:
     told: str = ""
 
 
-def build_from_weights(config: TrainingConfig) -> StartingNetwork:
+def build_from_weights(config: TrainingConfig, strategy: tf.distribute.Strategy) -> StartingNetwork:
     """Builds the network of a run with the weights that --init_from names.
-
-    Call it in the scope of the strategy that will run it.
 
     Args:
         config: The settings.
+        strategy: What will run the network.
 
     Raises:
         InputError: If no weights can be read there, or those of another network; see
             `weights_that_fit`.
     """
     path, arrays = read_arrays(config.init_from)
-    network = build_untrained(config)
+    # Only the new network is wanted on all replicas.
+    with strategy.scope():
+        network = build_untrained(config)
     wanted = {variable.path: tuple(variable.shape) for variable in network.weights}
     try:
         initial = weights_that_fit(wanted, arrays)
     except InputError as error:
         raise InputError(f"{error} They are from --init_from={path}.") from error
-    assign(network, initial.taken)
+    with strategy.scope():
+        assign(network, initial.taken)
     return StartingNetwork(network, str(path), describe(initial, path))
 
 
-def starting_network(config: TrainingConfig, run: RunDirectory) -> StartingNetwork:
-    """The network that a run starts from; call it in the scope of the strategy.
+def starting_network(
+    config: TrainingConfig, run: RunDirectory, strategy: tf.distribute.Strategy
+) -> StartingNetwork:
+    """The network that a run starts from.
 
     A run that goes on has its weights in checkpoints, so that what --init_from names is not read
     and may be gone.
@@ -74,6 +79,7 @@ def starting_network(config: TrainingConfig, run: RunDirectory) -> StartingNetwo
     Args:
         config: The settings.
         run: Its folder.
+        strategy: What will run the network.
 
     Raises:
         InputError: As `build_from_weights`, or if --resume names a checkpoint to begin with, too.
@@ -86,7 +92,7 @@ def starting_network(config: TrainingConfig, run: RunDirectory) -> StartingNetwo
             f"--resume={config.resume} with --init_from={config.init_from}. Leave --init_from out "
             "to go on with the other run's training, or --resume to begin one with its weights."
         )
-    return build_from_weights(config)
+    return build_from_weights(config, strategy)
 
 
 def read_arrays(path: str) -> tuple[pathlib.Path, dict[str, np.ndarray]]:

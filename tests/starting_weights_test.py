@@ -16,6 +16,8 @@ from dc_keras.runs.trained_model import NETWORK
 from dc_keras.starting_weights import build_from_weights, read_arrays, starting_network
 from tiny import tiny
 
+ONE = tf.distribute.get_strategy()
+
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
@@ -80,7 +82,7 @@ def test_weights_that_were_imported(torch, tmp_path):
     torch.save({"epoch": 7, "arch": "alexnet", "state_dict": theirs.state_dict()}, tmp_path / "in")
     import_checkpoint(tmp_path / "in", tmp_path / "imported")
     flags = ["--arch=alexnet", "--image_size=64", f"--init_from={tmp_path}/imported"]
-    alike = build_from_weights(tiny("images", tmp_path / "run", *flags))
+    alike = build_from_weights(tiny("images", tmp_path / "run", *flags), ONE)
     assert alike.told == (
         "Start:    convolutions and their batch norm, fully connected layers from "
         f"{tmp_path}/imported/checkpoints/epoch-0007\n          random: head"
@@ -88,7 +90,7 @@ def test_weights_that_were_imported(torch, tmp_path):
     np.testing.assert_array_equal(
         alike.network.get_layer("conv1").bias, theirs.features[0].bias.detach()
     )
-    other = build_from_weights(tiny("images", tmp_path / "run", *flags, "--fc_norm"))
+    other = build_from_weights(tiny("images", tmp_path / "run", *flags, "--fc_norm"), ONE)
     assert other.told.endswith(
         "random: fc6_linear, fc6, fc7_linear, fc7, head, since the weights are of --fc_norm=false"
     )
@@ -97,9 +99,8 @@ def test_weights_that_were_imported(torch, tmp_path):
 def test_on_two_replicas(source, tmp_path, two_devices):
     run, theirs = source
     strategy = tf.distribute.MirroredStrategy(two_devices)
-    with strategy.scope():
-        config = tiny("images", tmp_path / "run", f"--init_from={run.path}")
-        network = build_from_weights(config).network
+    config = tiny("images", tmp_path / "run", f"--init_from={run.path}")
+    network = build_from_weights(config, strategy).network
     kernel = network.get_layer("conv1_1").kernel
     for value in strategy.experimental_local_results(kernel.value):
         np.testing.assert_array_equal(value, theirs.get_layer("conv1_1").kernel)
@@ -109,17 +110,19 @@ def test_on_two_replicas(source, tmp_path, two_devices):
 
 
 def test_random_weights_are_not_told_of(tmp_path):
-    started = starting_network(tiny("images", tmp_path / "run"), RunDirectory(tmp_path / "run"))
+    started = starting_network(
+        tiny("images", tmp_path / "run"), RunDirectory(tmp_path / "run"), ONE
+    )
     assert (started.network, started.told) == (None, "")
 
 
 def test_a_run_that_goes_on_does_not_read_them(source, tmp_path):
     run, _ = source
     config = tiny("images", run.path, f"--init_from={tmp_path}/gone")
-    assert starting_network(config, run).network is None
+    assert starting_network(config, run, ONE).network is None
     # One of its own checkpoints is no contradiction.
     config = tiny("images", run.path, "--init_from=gone", f"--resume={run.checkpoints}/epoch-0003")
-    assert starting_network(config, run).network is None
+    assert starting_network(config, run, ONE).network is None
 
 
 def test_a_run_does_not_begin_with_a_checkpoint_and_with_weights(source, tmp_path):
@@ -127,7 +130,7 @@ def test_a_run_does_not_begin_with_a_checkpoint_and_with_weights(source, tmp_pat
     flags = [f"--resume={run.checkpoints}/epoch-0003", f"--init_from={run.path}"]
     config = tiny("images", tmp_path / "run", *flags)
     with pytest.raises(InputError, match="and not with both.*--resume=.*Leave --init_from out"):
-        starting_network(config, RunDirectory(tmp_path / "run"))
+        starting_network(config, RunDirectory(tmp_path / "run"), ONE)
 
 
 # ------------------------------------------------------------------------------- bad input
@@ -137,7 +140,7 @@ def test_the_message_tells_where_weights_that_do_not_fit_are_from(source, tmp_pa
     run, _ = source
     config = tiny("images", tmp_path / "run", "--width=0.125", f"--init_from={run.path}")
     with pytest.raises(InputError, match=r"of --width=0\.0625\. They are from.*epoch-0003\.$"):
-        build_from_weights(config)
+        build_from_weights(config, ONE)
 
 
 def foreign_network(run):
@@ -194,7 +197,7 @@ def damaged_run(run):
 def test_what_holds_no_weights_is_refused(copy, tmp_path, make, message):
     config = tiny("images", tmp_path / "new", f"--init_from={make(copy)}")
     with pytest.raises(InputError, match=message):
-        starting_network(config, RunDirectory(config.run_dir))
+        starting_network(config, RunDirectory(config.run_dir), ONE)
 
 
 def test_a_damaged_file_of_pytorch(torch, copy):

@@ -123,8 +123,7 @@ def _starting(
             "The run started from random weights. Received: --baseline=init for "
             f"--run_dir={config.run_dir}, which had no --init_from. Use --baseline=random."
         )
-    with strategy.scope():
-        return build_from_weights(settings)
+    return build_from_weights(settings, strategy)
 
 
 def _check_writable(folder: pathlib.Path) -> None:

@@ -77,8 +77,7 @@ def dry_run(config: TrainingConfig) -> str:
     """
     config = config.with_absolute_paths()
     strategy = assembly.prepare_devices(config)
-    with strategy.scope():
-        starting = starting_network(config, RunDirectory(config.run_dir))
+    starting = starting_network(config, RunDirectory(config.run_dir), strategy)
     source = open_source(config.data_dir, config.labels, assembly.pixel_options(config))
     check_number_of_clusters(config.num_clusters, len(source))
     schedule = Schedule.of(config, len(source))

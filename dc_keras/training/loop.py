@@ -69,9 +69,8 @@ def _train(config: TrainingConfig, run: RunDirectory, interruption: Interruption
     """Trains in a run directory that is checked and locked."""
     # Machine, images, network
     strategy = assembly.prepare_devices(config)
-    with strategy.scope():
-        # Weights that do not fit are told of before all images are looked at.
-        starting = starting_network(config, run)
+    # Weights that do not fit are told of before all images are looked at.
+    starting = starting_network(config, run, strategy)
     source = open_images(image_options(config), run)
     config = assembly.with_pixel_options(config, source.options)
     config.save(run.flags)

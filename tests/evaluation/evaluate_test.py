@@ -58,11 +58,12 @@ def test_what_a_run_started_from_stands_beside_it(run, tmp_path):
     """This one started from the other and learned nothing."""
     second = RunDirectory(tmp_path / "run")
     second.path.mkdir()
-    config = tiny(tmp_path / "images", second.path, "--seed=7", f"--init_from={run.path}")
+    config = tiny("images", second.path, "--seed=7", f"--init_from={run.path}")
     config.save(second.flags)
-    second.save_weights(build_from_weights(config).network, epoch=1)
+    starting = build_from_weights(config, tf.distribute.get_strategy())
+    second.save_weights(starting.network, epoch=1)
     textures.write_folders(tmp_path / "images", *textures.textures(10))
-    flags = [f"--run_dir={second.path}", "--baseline=init,random"]
+    flags = [f"--run_dir={second.path}", f"--data_dir={tmp_path}/images", "--baseline=init,random"]
     report = evaluate(EvaluationConfig.from_arguments(flags))
     assert list(report.rows) == ["trained", "init", "random", "random, calibrated"]
     assert report.rows["trained"] == report.rows["init"] != report.rows["random"]
