@@ -51,7 +51,7 @@ def evaluate(config: EvaluationConfig) -> EvaluationReport:
     folder = pathlib.Path(config.out or run.evaluation)
     configure_devices(config.virtual_devices)
     strategy = make_strategy(config.strategy, config.virtual_devices)
-    starting = _starting(config, settings, strategy)
+    starting = what_it_started_from(config, settings, strategy)
     options = SplitOptions(
         data_dir=config.data_dir,
         test_dir=config.test_dir,
@@ -92,7 +92,9 @@ def evaluate(config: EvaluationConfig) -> EvaluationReport:
         batch_size=config.batch_size,
         seed=settings.seed,
     )
-    networks = _networks(config.baselines(), run, settings, split, strategy, starting.network)
+    networks = networks_to_compare(
+        config.baselines(), run, settings, split, strategy, starting.network
+    )
     for name, network in networks:
         print(f"Measuring the {name} network", flush=True)
         report.add(name, measure(network, split, protocol))
@@ -108,7 +110,7 @@ def evaluate(config: EvaluationConfig) -> EvaluationReport:
     return report
 
 
-def _starting(
+def what_it_started_from(
     config: EvaluationConfig, settings: TrainingConfig, strategy: tf.distribute.Strategy
 ) -> StartingNetwork:
     """What the run started from, if that is asked for: read before anything takes time.
@@ -141,7 +143,7 @@ def _check_writable(folder: pathlib.Path) -> None:
         )
 
 
-def _networks(
+def networks_to_compare(
     baselines: tuple[str, ...],
     run: RunDirectory,
     settings: TrainingConfig,
