@@ -173,7 +173,7 @@ def _why_new(kind: Kind, own: Kind, connected: Iterable[str], wanted: Shapes, gi
     different = [name for name in connected if given.get(name) != wanted[name]]
     told = _first_difference(different, wanted, given)
     if different in (["fc6/kernel"], ["fc6_linear/kernel"]):
-        return f"they were made for another --image_size ({told})"
+        return f"fc6 was made for another --image_size ({told})"
     return told
 
 

@@ -63,7 +63,7 @@ def test_running_statistics_are_taken(given):
         (
             {"image_size": 32},
             ("fc6", "fc7", "head"),
-            "they were made for another --image_size (fc6/kernel of shape (32, 64) where the "
+            "fc6 was made for another --image_size (fc6/kernel of shape (32, 64) where the "
             "network has (8, 64))",
         ),
         (
