@@ -165,19 +165,16 @@ def build_untrained(config: TrainingConfig, num_outputs: int | None = None) -> k
 
 
 def build_trainer(
-    config: TrainingConfig, schedule: Schedule, num_outputs: int | None = None
+    config: TrainingConfig, schedule: Schedule, network: keras.Model | None = None
 ) -> DeepCluster:
-    """Builds and compiles the network of a run; call it in the scope of the strategy.
+    """Makes the trainer of a run and compiles it; call it in the scope of the strategy.
 
     Args:
         config: The settings.
         schedule: Of the training, over which the learning rate falls where the settings say so.
-        num_outputs: Outputs of the head, when not `config.num_clusters`.
-
-    Returns:
-        The trainer, with the weights of `build_untrained`.
+        network: The network to train, with its initial weights; None: that of `build_untrained`.
     """
-    network = build_untrained(config, num_outputs)
+    network = network or build_untrained(config)
     with precision_of_layers(config.precision):
         model = DeepCluster(network.input, network.output)
     learning_rate = config.learning_rate

@@ -310,9 +310,8 @@ class DeepCluster(ClusterMixin, TransformerMixin, BaseEstimator):
         options = pixel_options(config)
         if not (isinstance(X, str | os.PathLike) or is_list_of_paths(X)):
             array = as_images(X)
-            names = numbered("images", len(array))
-            source = ArraySource(array, names).read_with(options)
-            return _Given(tuple(names), source, {})
+            numbers = numbered("images", len(array))
+            return _Given(tuple(numbers), ArraySource(array, numbers).read_with(options), {})
         with tempfile.TemporaryDirectory() as folder:
             everything = open_source(data_set_of(X, folder), options=options)
         # All but one may be unreadable: each is told by itself.

@@ -75,11 +75,17 @@ def test_only_a_cosine_head_has_a_temperature(flags, temperature):
 
 def test_a_trainer_begins_with_the_weights_of_the_untrained_network():
     config = tiny("data", "run")
-    trainer = build_trainer(config, Schedule(epochs=1, steps=1), num_outputs=4)
-    network = build_untrained(config, num_outputs=4)
-    assert network.output_shape[-1] == 4
+    trainer, network = build_trainer(config, Schedule(epochs=1, steps=1)), build_untrained(config)
     for a, b in zip(trainer.weights, network.weights, strict=True):
         np.testing.assert_array_equal(a.numpy(), b.numpy(), err_msg=a.path)
+
+
+def test_a_trainer_trains_the_network_that_it_is_given():
+    config = tiny("data", "run")
+    network = build_untrained(config, num_outputs=4)
+    trainer = build_trainer(config, Schedule(epochs=1, steps=1), network)
+    assert trainer.output_shape[-1] == 4
+    assert all(a is b for a, b in zip(trainer.weights, network.weights, strict=True))
 
 
 def test_a_rate_that_follows_a_cosine_ends_with_the_schedule():

@@ -2,6 +2,8 @@
 
 import csv
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from sklearn.exceptions import NotFittedError
 import textures
 from dc_keras.errors import InputError
 from dc_keras.estimator import DeepCluster
+from dc_keras.runs.run_directory import RunDirectory
 from dc_keras.serving.assigned_images import write_clusters
 from finished_run import finished_run
 

@@ -11,7 +11,7 @@ from dc_keras.config.images import max_pixels_flag, value_range_flag, wrong_valu
 from dc_keras.config.training import wrong_labels
 from dc_keras.machine import STRATEGIES
 
-BASELINES = ("random", "pixels", "supervised")
+BASELINES = ("random", "init", "pixels", "supervised")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,10 +37,10 @@ class EvaluationConfig(Config):
     )
     baseline: str = flag(
         "random",
-        "Networks to compare with, separated by commas: random (the one that the run started "
-        "from, as it was and with batch norm statistics fitted to the images), pixels (no network: "
-        "the centre crops as they are), supervised (the same network trained with the labels). "
-        "Empty: none.",
+        "Networks to compare with, separated by commas: random (with the initial weights of the "
+        "run's seed, as they are and with batch norm statistics fitted to the images), init (of a "
+        "run with --init_from: what it started from), pixels (no network: the centre crops as they "
+        "are), supervised (the same network trained with the labels). Empty: none.",
     )
     out: str = flag("", "Folder to write the report to; default: evaluation in --run_dir.")
     max_images: int = flag(

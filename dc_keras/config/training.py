@@ -209,6 +209,14 @@ class TrainingConfig(Config):
         choices=FC_INITS,
     )
 
+    init_from: str = flag(
+        "",
+        "Start from weights that were trained before, and not from random ones: a run's folder, a "
+        ".keras file such as RUN/model/network.keras, or a checkpoint of PyTorch (.pth, .tar, "
+        ".pt). Convolutions must fit, fully connected layers are taken where they fit, the head is "
+        "new. Read when a run begins, not when it goes on.",
+    )
+
     fc_norm: bool = flag(
         False, "Batch norm behind both fully connected layers; features are taken behind it."
     )
@@ -531,6 +539,8 @@ class TrainingConfig(Config):
             changes["data_dir"] = os.path.abspath(self.data_dir)
         if self.labels.lower().endswith(".csv") and "://" not in self.labels:
             changes["labels"] = os.path.abspath(self.labels)
+        if self.init_from:
+            changes["init_from"] = os.path.abspath(self.init_from)
         if self.resume not in ("auto", "never"):
             changes["resume"] = os.path.abspath(self.resume)
         for name, path in changes.items():

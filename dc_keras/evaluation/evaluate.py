@@ -18,7 +18,7 @@ from dc_keras.assembly import Schedule
 from dc_keras.config import EvaluationConfig, TrainingConfig
 from dc_keras.data.batches.ordered import ordered_batches
 from dc_keras.data.sources.labels import describe_labels
-from dc_keras.errors import CannotWriteError
+from dc_keras.errors import CannotWriteError, InputError
 from dc_keras.evaluation.calibration import CALIBRATION_IMAGES, calibrate
 from dc_keras.evaluation.copies import count_copies
 from dc_keras.evaluation.labelled_images import Split, SplitOptions, open_labelled_images
@@ -29,6 +29,7 @@ from dc_keras.machine import configure_devices, make_strategy
 from dc_keras.models.architectures import LAST_CONV
 from dc_keras.runs.run_directory import RunDirectory
 from dc_keras.seeds import numpy_rng
+from dc_keras.starting_weights import StartingNetwork, build_from_weights
 
 
 def evaluate(config: EvaluationConfig) -> EvaluationReport:
@@ -41,7 +42,8 @@ def evaluate(config: EvaluationConfig) -> EvaluationReport:
         The report, which is also written as JSON and Markdown.
 
     Raises:
-        InputError: If there is no run or no labels to compare with.
+        InputError: If there is no run or no labels to compare with, or what it started from
+            is asked for and cannot be read.
         CannotWriteError: If the results cannot be written; they are printed before.
     """
     run = RunDirectory(config.run_dir)
@@ -49,6 +51,7 @@ def evaluate(config: EvaluationConfig) -> EvaluationReport:
     folder = pathlib.Path(config.out or run.evaluation)
     configure_devices(config.virtual_devices)
     strategy = make_strategy(config.strategy, config.virtual_devices)
+    starting = what_it_started_from(config, settings, strategy)
     options = SplitOptions(
         data_dir=config.data_dir,
         test_dir=config.test_dir,
@@ -81,6 +84,7 @@ def evaluate(config: EvaluationConfig) -> EvaluationReport:
         copies=copies.exact,
         near_copies=copies.near,
         calibration=_calibration(settings, len(split.train))[1],
+        start=starting.source,
     )
     protocol = Protocol(
         clustering=assembly.clustering_options(settings),
@@ -88,7 +92,10 @@ def evaluate(config: EvaluationConfig) -> EvaluationReport:
         batch_size=config.batch_size,
         seed=settings.seed,
     )
-    for name, network in _networks(config.baselines(), run, settings, split, strategy):
+    networks = networks_to_compare(
+        config.baselines(), run, settings, split, strategy, starting.network
+    )
+    for name, network in networks:
         print(f"Measuring the {name} network", flush=True)
         report.add(name, measure(network, split, protocol))
     if "pixels" in config.baselines():
@@ -101,6 +108,24 @@ def evaluate(config: EvaluationConfig) -> EvaluationReport:
         print(report.to_terminal())
         raise
     return report
+
+
+def what_it_started_from(
+    config: EvaluationConfig, settings: TrainingConfig, strategy: tf.distribute.Strategy
+) -> StartingNetwork:
+    """What the run started from, if that is asked for: read before anything takes time.
+
+    Raises:
+        InputError: If it started from random weights, or the others cannot be read any more.
+    """
+    if "init" not in config.baselines():
+        return StartingNetwork()
+    if not settings.init_from:
+        raise InputError(
+            "The run started from random weights. Received: --baseline=init for "
+            f"--run_dir={config.run_dir}, which had no --init_from. Use --baseline=random."
+        )
+    return build_from_weights(settings, strategy)
 
 
 def _check_writable(folder: pathlib.Path) -> None:
@@ -118,12 +143,13 @@ def _check_writable(folder: pathlib.Path) -> None:
         )
 
 
-def _networks(
+def networks_to_compare(
     baselines: tuple[str, ...],
     run: RunDirectory,
     settings: TrainingConfig,
     split: Split,
     strategy: tf.distribute.Strategy,
+    starting: keras.Model | None,
 ) -> Iterator[tuple[str, keras.Model]]:
     """Yields the networks to compare, by name."""
     with strategy.scope():
@@ -137,6 +163,8 @@ def _networks(
             yield name, network
             _calibrate(network, settings, split)
             yield CALIBRATED, network
+        if name == "init" and starting:
+            yield name, starting
         if name == "supervised":
             yield name, supervised_network(settings, split, strategy)
 
@@ -170,7 +198,8 @@ def supervised_network(
     settings = dataclasses.replace(settings, instance_weight=0.0, sampler="uniform")
     schedule = Schedule.of(settings, len(split.train))
     with strategy.scope():
-        model = assembly.build_trainer(settings, schedule, num_outputs=len(split.class_names))
+        network = assembly.build_untrained(settings, num_outputs=len(split.class_names))
+        model = assembly.build_trainer(settings, schedule, network)
     batches = assembly.training_batches(settings, split.train, schedule)
     batches.sampler.set_labels(split.train_labels)
     print(f"Training the supervised network for {schedule.epochs} epochs", flush=True)

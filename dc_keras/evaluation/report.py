@@ -64,6 +64,7 @@ class EvaluationReport:
         copies: Test images whose centre crop is that of a training image, pixel by pixel.
         near_copies: Others whose centre crop is nearly that of a training image.
         calibration: What the calibrated network's statistics are of, as a part of a sentence.
+        start: Where the weights are that the run started from, if those were measured.
         date: When the report was begun, in UTC.
         versions: Versions of the libraries.
         rows: Figures by network and name, in the order in which they were added.
@@ -83,6 +84,7 @@ class EvaluationReport:
     copies: int = 0
     near_copies: int = 0
     calibration: str = ""
+    start: str = ""
     date: str = dataclasses.field(default_factory=_now)
     versions: dict[str, str] = dataclasses.field(default_factory=library_versions)
     rows: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
@@ -297,9 +299,14 @@ class EvaluationReport:
             )
         if CALIBRATED in self.rows:
             lines.append(
-                f"- Random: the network that the run started from, whose batch norm statistics are "
-                f"still 0 and 1, as in the public code. Calibrated: the same weights, with "
-                f"statistics averaged over {self.calibration}, without augmentation."
+                f"- Random: the network with the initial weights of the run's seed, whose batch "
+                f"norm statistics are still 0 and 1, as in the public code. Calibrated: the same "
+                f"weights, with statistics averaged over {self.calibration}, without augmentation."
+            )
+        if self.start:
+            lines.append(
+                f"- Init: the network that the run started from, with weights of `{self.start}` as "
+                "they are there now; layers that do not fit have the random ones of the run's seed."
             )
         for network, figures in self.rows.items():
             chosen = [

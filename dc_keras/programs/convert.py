@@ -3,9 +3,9 @@
     dc-keras convert checkpoint.pth.tar RUN
     dc-keras convert RUN weights.pth
 
-The first makes a run that can be evaluated and exported (evaluate.py --run_dir=RUN
---data_dir=IMAGES); the second writes the newest weights of a run under PyTorch's names. Both need
-PyTorch: pip install -r requirements-torch.txt
+The first makes a run that can be evaluated (evaluate.py --run_dir=RUN --data_dir=IMAGES), exported,
+and that others start from (train.py --init_from=RUN); the second writes the newest weights of a run
+under PyTorch's names. Both need PyTorch: pip install -r requirements-torch.txt
 
 Exit codes: 0 on success, 2 on arguments or files that the program cannot work with.
 """
@@ -36,6 +36,9 @@ def main(settings: Settings) -> None:
         f"Imported {run.arch}{' behind Sobel' if run.sobel else ''}, width {run.width:g}, "
         f"{run.image_size} px, {run.num_clusters:,} clusters: {settings.out}\n"
         f"  dc-keras evaluate --run_dir={settings.out} --data_dir=LABELLED_IMAGES\n"
-        f"  dc-keras export --run_dir={settings.out} --out=EXPORTED"
+        f"  dc-keras export --run_dir={settings.out} --out=EXPORTED\n"
+        f"  dc-keras train --init_from={settings.out} --arch={run.arch} --width={run.width:g} "
+        f"--sobel={str(run.sobel).lower()} --image_size={run.image_size} --data_dir=IMAGES "
+        "--run_dir=RUN"
     )
     print(printable(told))

@@ -6,6 +6,7 @@ The tensors become a run directory without images: flags.cfg, a checkpoint of we
 model/network.keras. Whitening and centroids do not exist in PyTorch's file, nor do the images.
 """
 
+import dataclasses
 import os
 import pathlib
 import pickle
@@ -24,6 +25,61 @@ from dc_keras.runs.run_directory import RunDirectory, epochs_done
 from dc_keras.runs.trained_model import save_network
 
 SUFFIXES = (".pth", ".tar", ".pt")
+
+
+@dataclasses.dataclass(frozen=True)
+class PublishedCheckpoint:
+    """What a checkpoint of PyTorch holds.
+
+    Attributes:
+        network: The network, with the weights of the file.
+        config: The settings that the file tells, else the published ones, without folders.
+        epoch: How many epochs it was trained for, 0 where the file does not tell.
+    """
+
+    network: keras.Model
+    config: TrainingConfig
+    epoch: int
+
+
+def read_checkpoint(
+    source: str | os.PathLike, image_size: int | None = None
+) -> PublishedCheckpoint:
+    """Reads the network of a PyTorch checkpoint.
+
+    Args:
+        source: The checkpoint, in PyTorch's format of today or of before 1.6.
+        image_size: Side of the input in pixels; None takes the multiple of 32 that the number of
+            inputs of the first fully connected layer tells.
+
+    Raises:
+        InputError: If PyTorch is missing, or the file is damaged, holds code, or other weights
+            than those of the published networks. It names the first that differs.
+    """
+    checkpoint = _read(source)
+    arch, epoch = checkpoint.get("arch"), checkpoint.get("epoch")
+    arch = arch if isinstance(arch, str) else None
+    epoch = epoch if isinstance(epoch, int) and epoch > 0 else 0
+    try:
+        state = _arrays(checkpoint.get("state_dict", checkpoint))
+        known = arch if arch in ARCHITECTURES else None
+        architecture = infer_architecture(state, known, image_size)
+        config = TrainingConfig(
+            arch=architecture.arch,
+            image_size=architecture.image_size,
+            num_clusters=architecture.num_clusters,
+            width=architecture.width,
+            sobel=architecture.use_sobel,
+            epochs=epoch or TrainingConfig.epochs,
+        )
+        if problems := config.problems():
+            raise InputError("\n".join(problems))
+        network = architecture.build()
+        load_state_dict(network, state)
+    except InputError as error:
+        named = f"its arch is {arch}" if arch else "it names no arch"
+        raise InputError(f"{error} The file is {source}; {named}.") from error
+    return PublishedCheckpoint(network, config, epoch)
 
 
 def import_checkpoint(
@@ -55,35 +111,13 @@ def import_checkpoint(
             f"The output is there already. Received: OUT={out}. Expected a folder that is empty or "
             "does not exist yet."
         )
-    checkpoint = _read(source)
-    arch, epoch = checkpoint.get("arch"), checkpoint.get("epoch")
-    arch = arch if isinstance(arch, str) else None
-    epoch = epoch if isinstance(epoch, int) and epoch > 0 else 0
-    try:
-        state = _arrays(checkpoint.get("state_dict", checkpoint))
-        known = arch if arch in ARCHITECTURES else None
-        architecture = infer_architecture(state, known, image_size)
-        config = TrainingConfig(
-            run_dir=str(out),
-            arch=architecture.arch,
-            image_size=architecture.image_size,
-            num_clusters=architecture.num_clusters,
-            width=architecture.width,
-            sobel=architecture.use_sobel,
-            epochs=epoch or TrainingConfig.epochs,
-        )
-        if problems := config.problems():
-            raise InputError("\n".join(problems))
-        network = architecture.build()
-        load_state_dict(network, state)
-    except InputError as error:
-        named = f"its arch is {arch}" if arch else "it names no arch"
-        raise InputError(f"{error} The file is {source}; {named}.") from error
+    published = read_checkpoint(source, image_size)
+    network, config = published.network, dataclasses.replace(published.config, run_dir=str(out))
     with write_directory_atomically(out) as folder:
         run = RunDirectory(folder)
         run.model.mkdir()
         save_network(run.model, keras.Model(network.input, network.output, name="network"))
-        run.save_weights(network, epoch)
+        run.save_weights(network, published.epoch)
         config.save(run.flags)
     return config
 

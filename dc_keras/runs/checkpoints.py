@@ -140,7 +140,8 @@ def load_checkpoint(path: pathlib.Path, model: keras.Model) -> Checkpoint:
     if not (path / _OPTIMIZERS).exists():
         raise InputError(
             f"The checkpoint holds weights alone, so no training can go on from it. Received: "
-            f"{path}, which was imported. Expected one that train.py wrote."
+            f"{path}, which was imported. Expected one that train.py wrote; a new run starts from "
+            "weights with --init_from."
         )
     with _explain_damage():
         groups = [_weights(model), _optimizer_variables(model), _epoch_variables(model)]
@@ -165,6 +166,21 @@ def load_weights(path: pathlib.Path, network: keras.Model) -> None:
     with _explain_damage():
         arrays = _read_variables(path / _WEIGHTS, variables)
     _assign(variables, arrays)
+
+
+def read_weights(path: pathlib.Path) -> dict[str, np.ndarray]:
+    """Reads a checkpoint's weights, whatever network they are of.
+
+    Returns:
+        Arrays by name, such as "conv1_1/kernel".
+
+    Raises:
+        DamagedCheckpointError: If it is not as it was written.
+        InputError: If this is no checkpoint.
+    """
+    verify(path)
+    with _explain_damage():
+        return _read_arrays(path / _WEIGHTS)
 
 
 def is_checkpoint(path: pathlib.Path) -> bool:
@@ -285,6 +301,11 @@ def _save_variables(path: pathlib.Path, variables: dict[str, keras.Variable]) ->
     np.savez(path, **{name: variable.numpy() for name, variable in variables.items()})
 
 
+def _read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
+    with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
+        return dict(file)
+
+
 def _read_variables(
     path: pathlib.Path, variables: dict[str, keras.Variable]
 ) -> dict[str, np.ndarray]:
@@ -294,8 +315,7 @@ def _read_variables(
         InputError: Names the first variable that is missing or of another shape.
         DamagedCheckpointError: If all are there, and something else beside them.
     """
-    with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
-        arrays = dict(file)
+    arrays = _read_arrays(path)
     problem = None
     for name, variable in variables.items():
         if name not in arrays:

@@ -152,7 +152,8 @@ class RunDirectory:
         if not settings.data_dir:
             raise InputError(
                 "The run directory holds imported weights alone, from which no training can go on. "
-                f"Received: --run_dir={self.path}. Use another --run_dir."
+                f"Received: --run_dir={self.path}. Use another --run_dir, with "
+                f"--init_from={self.path} to start from them."
             )
         differing = settings.differences(config)
         if differing:

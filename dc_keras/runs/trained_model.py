@@ -28,9 +28,9 @@ from dc_keras.runs.checksums import SUMS, DamagedFilesError, check_sums, write_s
 from dc_keras.runs.run_directory import RunDirectory
 from dc_keras.runs.whitening_file import load_whitening, save_whitening
 
-_NETWORK, _WHITENING, _CENTROIDS = "network.keras", "whitening.npz", "centroids.npy"
+NETWORK, _WHITENING, _CENTROIDS = "network.keras", "whitening.npz", "centroids.npy"
 _CLUSTERS, _TRAINING = "clusters.csv", "training.json"
-_ALL = (_NETWORK, _WHITENING, _CENTROIDS, _CLUSTERS, _TRAINING)
+_ALL = (NETWORK, _WHITENING, _CENTROIDS, _CLUSTERS, _TRAINING)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +53,7 @@ class TrainedModel:
 
 def save_network(folder: pathlib.Path, network: keras.Model) -> None:
     """Writes a network alone into the folder of a model."""
-    network.save(folder / _NETWORK)
+    network.save(folder / NETWORK)
     write_sums(folder)
 
 
@@ -75,7 +75,7 @@ def save_model(
     """
     run.look_again()
     with write_directory_atomically(run.model) as folder:
-        model.network.save(folder / _NETWORK)
+        model.network.save(folder / NETWORK)
         training = {"epochs": epochs, "outlier_distance": model.outlier_distance}
         (folder / _TRAINING).write_text(json.dumps(training) + "\n")
         save_whitening(folder / _WHITENING, model.whitening)
@@ -100,7 +100,7 @@ def is_complete(run: RunDirectory, epochs: int) -> bool:
 
 def has_clusters(run: RunDirectory) -> bool:
     """Whether the run has a model with clusters: not before it has finished, nor if imported."""
-    return any((run.model / name).exists() for name in _ALL if name != _NETWORK)
+    return any((run.model / name).exists() for name in _ALL if name != NETWORK)
 
 
 def load_model(run: RunDirectory) -> TrainedModel:
@@ -121,9 +121,9 @@ def load_model(run: RunDirectory) -> TrainedModel:
             "train.py; the features of this one are there by dc-keras export."
         )
     try:
-        _check_files(run.model, (_NETWORK, _WHITENING, _CENTROIDS))
+        _check_files(run.model, (NETWORK, _WHITENING, _CENTROIDS))
         model = TrainedModel(
-            network=load_network(run.model / _NETWORK),
+            network=load_network(run.model / NETWORK),
             whitening=load_whitening(run.model / _WHITENING),
             centroids=np.load(run.model / _CENTROIDS, allow_pickle=False),
             outlier_distance=_outlier_distance(run.model / _TRAINING),

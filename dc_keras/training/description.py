@@ -16,11 +16,22 @@ def describe_run(
     num_weights: int,
     strategy: tf.distribute.Strategy,
     schedule: Schedule,
+    start: str = "",
 ) -> str:
-    """Says in a few lines what is about to happen."""
+    """Says in a few lines what is about to happen.
+
+    Args:
+        config: The settings.
+        source: The images.
+        num_weights: Weights of the network.
+        strategy: Which devices it runs on.
+        schedule: How long it takes.
+        start: What the network starts from; empty for random weights.
+    """
     labels = ""
     if source.class_names is not None and source.labels is not None:
         labels = f"{len(source.class_names)} classes, used for the log alone"
+    end_of_start = "\n" if start else ""
     replicas = strategy.num_replicas_in_sync
     made = strategy.experimental_local_results(strategy.run(lambda: tf.zeros([])))
     devices = ", ".join(tensor.device.rpartition("device:")[2] for tensor in made)
@@ -28,6 +39,7 @@ def describe_run(
         f"Images:   {len(source):,} from {config.data_dir} ({labels or 'no labels'})\n"
         f"Network:  {config.arch}{' behind Sobel' if config.sobel else ''}, "
         f"width {config.width:g}, {num_weights:,} weights, {config.image_size} px\n"
+        f"{start}{end_of_start}"
         f"Clusters: {'at most ' if config.clustering == 'pic' else ''}{config.num_clusters:,} by "
         f"{config.clustering}, on {config.pca_dim}{' whitened' if config.whiten else ''} "
         "dimensions\n"

@@ -28,7 +28,9 @@ from dc_keras.memory import free_memory
 from dc_keras.models.deepcluster import DeepCluster
 from dc_keras.models.feature_extractor import FEATURES, FeatureExtractor, feature_model
 from dc_keras.runs.checkpoints import write_weights
+from dc_keras.runs.run_directory import RunDirectory
 from dc_keras.seeds import numpy_rng
+from dc_keras.starting_weights import starting_network
 from dc_keras.training.description import describe_run
 from dc_keras.training.images import check_number_of_clusters
 from dc_keras.training.recluster import is_due
@@ -71,17 +73,20 @@ def dry_run(config: TrainingConfig) -> str:
         What the run is, and the time, memory and disk that it would take, in some lines.
 
     Raises:
-        InputError: If images or settings do not allow the run.
+        InputError: If images, settings or the weights to start from do not allow the run.
     """
     config = config.with_absolute_paths()
     strategy = assembly.prepare_devices(config)
+    starting = starting_network(config, RunDirectory(config.run_dir), strategy)
     source = open_source(config.data_dir, config.labels, assembly.pixel_options(config))
     check_number_of_clusters(config.num_clusters, len(source))
     schedule = Schedule.of(config, len(source))
     with strategy.scope():
-        model = assembly.build_trainer(config, schedule)
+        model = assembly.build_trainer(config, schedule, starting.network)
     measured = measure(config, source, model)
-    description = describe_run(config, source, model.count_params(), strategy, schedule)
+    description = describe_run(
+        config, source, model.count_params(), strategy, schedule, starting.told
+    )
     told = [*source.findings.lines(), *describe_labels(source, config.labels), description]
     return "\n".join([*told, *estimate(config, len(source), schedule, measured)])
 

@@ -25,6 +25,7 @@ from dc_keras.runs.checkpoints import Checkpoint, Place
 from dc_keras.runs.run_directory import RunDirectory
 from dc_keras.runs.trained_model import TrainedModel, is_complete, save_model
 from dc_keras.seeds import numpy_rng
+from dc_keras.starting_weights import starting_network
 from dc_keras.training import projector
 from dc_keras.training.collapse import CollapseGuard
 from dc_keras.training.description import describe_run
@@ -106,17 +107,21 @@ def _train(config: TrainingConfig, run: RunDirectory, interruption: Interruption
     """Trains in a run directory that is checked and locked."""
     # Machine, images, network
     strategy = assembly.prepare_devices(config)
+    # Weights that do not fit are told of before all images are looked at.
+    starting = starting_network(config, run, strategy)
     source = open_images(image_options(config), run)
     config = assembly.with_pixel_options(config, source.options)
     config.save(run.flags)
     schedule = Schedule.of(config, len(source))
     with strategy.scope():
-        model = assembly.build_trainer(config, schedule)
+        model = assembly.build_trainer(config, schedule, starting.network)
 
     # Where it goes on from
     checkpoint = resume(config, run, model, len(source))
     place = checkpoint.place if checkpoint else Place(0)
-    description = describe_run(config, source, model.count_params(), strategy, schedule)
+    description = describe_run(
+        config, source, model.count_params(), strategy, schedule, starting.told
+    )
     print(description, flush=True)
     run.log(f"Started\n{description}")
     if place.epoch >= schedule.epochs and is_complete(run, place.epoch):

@@ -32,7 +32,7 @@ def test_no_baselines():
 
 def test_unknown_baselines_are_refused():
     with pytest.raises(
-        InputError, match="--baseline=best. Expected some of: random, pixels, supervised"
+        InputError, match="--baseline=best. Expected some of: random, init, pixels, supervised"
     ):
         EvaluationConfig.from_arguments(["--run_dir=r", "--baseline=best"]).validate()
 

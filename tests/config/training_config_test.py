@@ -240,6 +240,9 @@ def test_paths_become_absolute():
     config = TrainingConfig.from_arguments(VALID).with_absolute_paths()
     assert pathlib.Path(config.data_dir).is_absolute()
     assert pathlib.Path(config.run_dir).is_absolute()
+    assert config.init_from == ""
+    weights = dataclasses.replace(config, init_from="weights.pth").with_absolute_paths().init_from
+    assert weights == str(pathlib.Path.cwd() / "weights.pth")
 
 
 @pytest.mark.parametrize("name", ["sklearn:digits", "tfds:mnist", "gs://bucket/train-*"])
@@ -257,7 +260,7 @@ def test_odd_paths_come_back_from_the_flagfile(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", [b"a ", b"a\nb", b"a\rb", b"\xff"])
-@pytest.mark.parametrize("flag", ["data_dir", "run_dir"])
+@pytest.mark.parametrize("flag", ["data_dir", "run_dir", "init_from"])
 def test_paths_that_no_flagfile_holds_are_refused(flag, name):
     config = dataclasses.replace(
         TrainingConfig.from_arguments(VALID), **{flag: os.fsdecode(b"/d/" + name)}

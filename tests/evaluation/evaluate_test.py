@@ -3,6 +3,7 @@
 import json
 import re
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
@@ -11,8 +12,13 @@ from dc_keras.assembly import build_untrained
 from dc_keras.config import EvaluationConfig
 from dc_keras.data.sources.arrays import ArraySource
 from dc_keras.data.sources.image_source import numbered
-from dc_keras.errors import CannotWriteError
-from dc_keras.evaluation.evaluate import evaluate, supervised_network
+from dc_keras.errors import CannotWriteError, InputError
+from dc_keras.evaluation.evaluate import (
+    evaluate,
+    networks_to_compare,
+    supervised_network,
+    what_it_started_from,
+)
 from dc_keras.evaluation.labelled_images import Split
 from dc_keras.runs.run_directory import RunDirectory
 from fresh_process import parts_loaded_with
@@ -51,6 +57,33 @@ def test_the_random_network_is_calibrated_too(report):
     assert report.rows["random, calibrated"] != report.rows["random"]
     # 20 images in batches of 16: what is left over is not a batch as in training.
     assert report.calibration == "1 batches of 16 training images"
+
+
+def test_what_a_run_started_from_stands_beside_it(run, tmp_path):
+    """Here that is another run; this one ended with random weights of its own."""
+    second = RunDirectory(tmp_path / "run")
+    second.path.mkdir()
+    settings = tiny("images", second.path, "--seed=7", f"--init_from={run.path}")
+    settings.save(second.flags)
+    second.save_weights(build_untrained(settings), epoch=1)
+    config = EvaluationConfig(str(second.path), baseline="init")
+    strategy = tf.distribute.get_strategy()
+    starting = what_it_started_from(config, settings, strategy)
+    assert starting.source == str(run.checkpoints / "epoch-0001")
+    networks = networks_to_compare(("init",), second, settings, None, strategy, starting.network)
+    weights = {name: fc7_of(network) for name, network in networks}
+    np.testing.assert_array_equal(weights["trained"], fc7_of(build_untrained(settings)))
+    np.testing.assert_array_equal(weights["init"], fc7_of(build_untrained(run.config())))
+
+
+def fc7_of(network):
+    return network.get_layer("fc7").kernel.numpy()
+
+
+def test_a_run_that_started_from_random_weights_has_no_others(run):
+    config = EvaluationConfig.from_arguments([f"--run_dir={run.path}", "--baseline=init"])
+    with pytest.raises(InputError, match="started from random weights.*Use --baseline=random"):
+        evaluate(config)
 
 
 @pytest.mark.parametrize(("schedule", "last"), [("cosine", 0.0), ("constant", 0.05)])

@@ -1,3 +1,4 @@
+import dataclasses
 import datetime
 import json
 
@@ -163,6 +164,14 @@ def test_markdown_says_how_it_was_measured(report):
     ):
         assert part in method
     assert "for the random network" not in method
+
+
+def test_markdown_says_where_the_weights_are_that_it_started_from(report):
+    assert "Init:" not in report.to_markdown()
+    report = dataclasses.replace(report, start="/weights.pth")
+    assert "- Init: the network that the run started from, with weights of `/weights.pth` as" in (
+        report.to_markdown()
+    )
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ def test_there_and_back(torch, tmp_path):
     torch.save({"epoch": 7, "arch": "alexnet", "state_dict": theirs.state_dict()}, tmp_path / "in")
     told = converted(tmp_path / "in", tmp_path / "run")
     assert "Imported alexnet behind Sobel, width 0.0625, 64 px, 9 clusters" in told
+    assert f"--init_from={tmp_path}/run --arch=alexnet --width=0.0625 --sobel=true" in told
     assert f"to {tmp_path}/out.pth" in converted(tmp_path / "run", tmp_path / "out.pth")
     assert len(torch.load(tmp_path / "out.pth", weights_only=True)["state_dict"]) == 4 + 5 * 6 + 6
 

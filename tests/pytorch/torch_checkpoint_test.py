@@ -193,7 +193,7 @@ def test_an_imported_run_has_no_clusters_to_assign(imported, labelled, tmp_path)
 
 def test_an_imported_run_is_not_trained_on(imported, labelled):
     config = dataclasses.replace(RunDirectory(imported[0]).config(), data_dir=str(labelled))
-    with pytest.raises(InputError, match="imported weights alone"):
+    with pytest.raises(InputError, match="imported weights alone.*with --init_from="):
         train(config)
 
 

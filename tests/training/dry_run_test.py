@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import textures
-from dc_keras.assembly import Schedule
+from dc_keras.assembly import Schedule, build_untrained
 from dc_keras.errors import InputError
 from dc_keras.training.dry_run import Measured, dry_run, estimate
 from tiny import tiny
@@ -43,9 +43,18 @@ def test_time_memory_and_disk_by_hand(tmp_path):
 def test_a_real_try_writes_nothing(tmp_path):
     images, _ = textures.textures(16)
     np.savez(tmp_path / "images.npz", images=images)
-    told = dry_run(tiny(tmp_path / "images.npz", tmp_path / "run", "--clustering=pic"))
-    assert [path.name for path in tmp_path.iterdir()] == ["images.npz"]
-    for start in ("Images:   64 from", "Time:     ", "Memory:   ", "Disk:     ", "Nothing was"):
+    config = tiny(tmp_path / "images.npz", tmp_path / "run", "--clustering=pic", "--seed=3")
+    build_untrained(config).save(tmp_path / "network.keras")
+    told = dry_run(dataclasses.replace(config, init_from=str(tmp_path / "network.keras")))
+    assert {path.name for path in tmp_path.iterdir()} == {"images.npz", "network.keras"}
+    for start in (
+        "Images:   64 from",
+        "Start:    ",
+        "Time:     ",
+        "Memory:   ",
+        "Disk:     ",
+        "Nothing was",
+    ):
         assert sum(line.startswith(start) for line in told.splitlines()) == 1, told
 
 
@@ -61,3 +70,8 @@ def test_images_are_read_as_the_run_will_and_told_of(tmp_path):
     with pytest.raises(InputError, match="more pixels than --max_pixels"):
         dry_run(tiny(folder, tmp_path / "run", "--max_pixels=100"))
     assert not (tmp_path / "run").exists()
+
+
+def test_weights_to_start_from_are_looked_at(tmp_path):
+    with pytest.raises(InputError, match="nothing to start from"):
+        dry_run(tiny(tmp_path, tmp_path / "run", f"--init_from={tmp_path}/gone"))

@@ -1,6 +1,7 @@
 """Whole runs in this process: what is learned from, what is learned, what is left behind."""
 
 import csv
+import shutil
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from scipy.optimize import linear_sum_assignment
 
 import textures
 from dc_keras.data.batches.uniform import UniformClusterSampler
+from dc_keras.errors import InputError
 from dc_keras.models.feature_extractor import feature_model
 from dc_keras.models.saved_network import load_network
 from dc_keras.runs.run_directory import RunDirectory
@@ -224,6 +226,46 @@ def test_mirrored_on_one_device_trains_as_one_device_does(tmp_path, npz):
     # Sums of float32 may be in another order.
     losses = [[record["loss"] for record in one.read_metrics()] for one in (run, alone)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+
+
+@pytest.fixture(scope="module")
+def from_weights(tmp_path_factory, npz, finished):
+    """A run of an epoch that started from another one, and its flags; the other is gone since."""
+    folder = tmp_path_factory.mktemp("from_weights")
+    source = shutil.copytree(finished.path, folder / "source")
+    flags = [f"--init_from={source}", "--seed=5", "--num_clusters=5", "--learning_rate=1e-9"]
+    run = train(tiny(npz, folder / "run", *flags, "--epochs=1"))
+    shutil.rmtree(source)
+    return run, flags
+
+
+def test_a_run_starts_from_the_weights_of_another_and_says_so(from_weights, finished):
+    run, flags = from_weights
+    told = (
+        "Start:    convolutions and their batch norm, fully connected layers from "
+        f"{flags[0].removeprefix('--init_from=')}/checkpoints/epoch-0004\n"
+        "          random: head\n"
+    )
+    assert told in run.log_file.read_text()
+    ours, theirs = (load_network(one.model / "network.keras") for one in (run, finished))
+    for layer in ("conv1_1", "conv5_3", "fc6", "fc7"):
+        kernels = [network.get_layer(layer).kernel.numpy() for network in (ours, theirs)]
+        # It has hardly learned.
+        np.testing.assert_allclose(*kernels, atol=1e-6, err_msg=layer)
+
+
+def test_a_run_goes_on_when_what_it_started_from_is_gone(from_weights, npz):
+    run, flags = from_weights
+    train(tiny(npz, run.path, *flags, "--epochs=2"))
+    assert [record["epoch"] for record in run.read_metrics()] == [1, 2]
+    assert run.log_file.read_text().count("Start:") == 1
+    with pytest.raises(InputError, match="--init_from: .* in the run, '' now"):
+        train(tiny(npz, run.path, *flags[1:], "--epochs=2"))
+
+
+def test_weights_are_looked_at_before_images(tmp_path):
+    with pytest.raises(InputError, match="nothing to start from"):
+        train(tiny(tmp_path / "no images", tmp_path / "run", f"--init_from={tmp_path}/gone.pth"))
 
 
 def test_photographs_of_any_size_without_labels(tmp_path, rng):

@@ -36,7 +36,7 @@ def data_set_of(images: Any, folder: str | os.PathLike) -> str:
     if is_list_of_paths(images):
         return _write_list(absolute_paths(images), folder)
     array = as_images(images)
-    path = folder / f"images-{hashlib.sha256(np.ascontiguousarray(array)).hexdigest()[:16]}.npz"
+    path = folder / f"images-{hashlib.sha256(array.tobytes()).hexdigest()[:16]}.npz"
     if not path.exists():
         with write_atomically(path, "wb") as file:
             np.savez(file, images=array)
