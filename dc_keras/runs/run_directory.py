@@ -5,6 +5,7 @@
         manifest.json           how many these are, and the checksum of manifest.csv
         unreadable.csv          image files that were left out, with the reason
         passed_over.csv         what else lies among the images and is not used, by kind
+        given.json              features or network of a run that was not trained
         metrics.jsonl           one JSON object an epoch
         log.txt                 what was started when, and each clustering in words
         assignments/            epoch-0001.npy, ...: cluster of each image, smallest integer type
@@ -73,6 +74,7 @@ class RunDirectory:
         self.flags = self.path / "flags.cfg"
         self.manifest = self.path / "manifest.csv"
         self.unreadable = self.path / "unreadable.csv"
+        self.given = self.path / "given.json"
         self.metrics = self.path / "metrics.jsonl"
         self.log_file = self.path / "log.txt"
         self.assignments = self.path / "assignments"
@@ -153,6 +155,11 @@ class RunDirectory:
             raise InputError(
                 "The run directory holds imported weights alone, from which no training can go on. "
                 f"Received: --run_dir={self.path}. Use another --run_dir."
+            )
+        if self.given.exists():
+            raise InputError(
+                "The run directory holds clusters of given features, from which no training can "
+                f"go on. Received: --run_dir={self.path}. Use another --run_dir."
             )
         differing = settings.differences(config)
         if differing:

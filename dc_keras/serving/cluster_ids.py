@@ -23,7 +23,7 @@ from dc_keras.data.sources.open import open_source
 from dc_keras.data.sources.value_range import SEE_FLAG, with_value_range
 from dc_keras.errors import InputError
 from dc_keras.files import check_output_file, spreadsheet_text, write_atomically
-from dc_keras.models.feature_extractor import FEATURES, FeatureExtractor, feature_model
+from dc_keras.models.feature_extractor import FeatureExtractor
 from dc_keras.runs.run_directory import RunDirectory
 from dc_keras.runs.trained_model import TrainedModel, load_model
 
@@ -42,7 +42,7 @@ def assign(
     Yields:
         For each batch, in order: clusters int32 `(b,)` and distances float32 `(b,)`.
     """
-    extractor = FeatureExtractor(feature_model(model.network, FEATURES))
+    extractor = FeatureExtractor(model.feature_network())
     batches = ordered_batches(
         source,
         np.arange(len(source)),

@@ -1,0 +1,174 @@
+"""Clusters by features that need no training: given ones, or those of a given network.
+
+The folder becomes a run that the programs behind a training take: its images are recorded, and its
+model has the features, or the network, in place of a trained one.
+"""
+
+import os
+import sys
+
+import keras
+import numpy as np
+
+from dc_keras import assembly
+from dc_keras.config import ClusterConfig, TrainingConfig
+from dc_keras.data.features.feature_files import GivenFeatures, read_features
+from dc_keras.data.features.image_rows import rows_of_images
+from dc_keras.data.sources.image_source import ImageSource
+from dc_keras.data.sources.open import open_source
+from dc_keras.data.sources.stand_ins import SourceWithStandIns
+from dc_keras.errors import DegenerateDataError, InputError
+from dc_keras.models.feature_extractor import FeatureExtractor
+from dc_keras.models.given_network import GivenNetwork, features_of, load_given_network
+from dc_keras.runs.given import Given, save_given
+from dc_keras.runs.run_directory import RunDirectory
+from dc_keras.runs.trained_model import save_model, save_model_of_features
+from dc_keras.training.image_clustering import (
+    ImageClusterer,
+    cluster_features,
+    clustering_figures,
+)
+from dc_keras.training.images import ImageOptions, record_new
+from dc_keras.training.monitoring import describe_clusters
+
+# Pictures of given features' images, where some are compared: for copies, and on pages.
+_PICTURE_SIZE = 64
+
+
+def cluster(config: ClusterConfig) -> RunDirectory:
+    """Clusters images by given features or a given network, and says what came out.
+
+    Args:
+        config: Validated settings.
+
+    Returns:
+        The run, with everything in it.
+
+    Raises:
+        InputError: If features, network, images or folder do not do; see the message. The folder is
+            then no run.
+    """
+    run = RunDirectory(config.run_dir)
+    if run.exists() or (run.path.exists() and not run.path.is_dir()):
+        raise InputError(
+            "The run directory is taken. Received: "
+            f"--run_dir={config.run_dir}, which is {'a run' if run.exists() else 'a file'}. "
+            "Expected a name that is free, or a folder without a run."
+        )
+    features = read_features(config.embeddings, config.paths) if config.embeddings else None
+    network, told = _network(config) if config.network else (None, "")
+    image_size = network.input_shape[1] if network else _PICTURE_SIZE
+    options = assembly.pixel_options(config.run_settings(1, image_size))
+    source = open_source(config.data_dir, config.labels, options)
+    with run.locked():
+        if features is not None:
+            return _by_features(config, run, features, source)
+        return _by_network(config, run, (network, told), source)
+
+
+def _by_features(
+    config: ClusterConfig, run: RunDirectory, features: GivenFeatures, source: ImageSource
+) -> RunDirectory:
+    found = rows_of_images(features, source, config.data_dir)
+    for line in found.told:
+        print(line)
+    told = f"{features.values.shape[1]:,} values of each image"
+    print(f"Features: {told} from {config.embeddings}")
+    row_of = {source.names[image]: row for image, row in zip(found.images, found.rows, strict=True)}
+    settings, source = _record(config, run, source, found.images, _PICTURE_SIZE)
+    rows = np.array([row_of[name] for name in source.names], np.int64)
+    clusters, descriptors, seconds = cluster_features(
+        lambda images: features.blocks(rows[images]),
+        len(rows),
+        assembly.clustering_options(settings),
+        seed=settings.seed,
+        turn=0,
+        progress=sys.stderr.isatty(),
+    )
+    save_model_of_features(
+        run, features.blocks(rows), clusters, descriptors.whitening, source.names
+    )
+    figures = clustering_figures(clusters, descriptors.whitening, source.labels)
+    given = Given(os.path.abspath(config.embeddings), is_network=False, told=told)
+    return _finish(run, settings, given, describe_clusters(figures, seconds))
+
+
+def _by_network(
+    config: ClusterConfig,
+    run: RunDirectory,
+    named: tuple[keras.Model, str],
+    source: ImageSource,
+) -> RunDirectory:
+    network, told = named
+    print(f"Features: {told} of {config.network}")
+    settings, source = _record(config, run, source, np.arange(len(source)), network.input_shape[1])
+    clusterer = ImageClusterer(
+        SourceWithStandIns(source, source.names, config.max_bad_fraction, _report_gone),
+        FeatureExtractor(network),
+        assembly.clustering_options(settings),
+        batch_size=config.batch_size,
+        seed=config.seed,
+        progress=sys.stderr.isatty(),
+    )
+    try:
+        made = clusterer.cluster(0, None)
+    except DegenerateDataError as error:
+        raise InputError(
+            f"The network's features cannot be clustered. Received: {config.network}. Are "
+            f"--pixels and --layer what it needs, and has it its weights? ({error})"
+        ) from error
+    save_model(run, network, made.clusters, made.whitening, source.names, epochs=0)
+    given = Given(config.network, is_network=True, told=told)
+    return _finish(run, settings, given, describe_clusters(made.figures, made.seconds))
+
+
+def _network(config: ClusterConfig) -> tuple[keras.Model, str]:
+    """The network from uint8 images to features, and in words what these are."""
+    given = GivenNetwork(config.pixels, config.image_size, config.layer, config.tokens)
+    return features_of(load_given_network(config.network), given)
+
+
+def _record(
+    config: ClusterConfig,
+    run: RunDirectory,
+    source: ImageSource,
+    images: np.ndarray,
+    image_size: int,
+) -> tuple[TrainingConfig, ImageSource]:
+    """Records those of some images that can be read as the images of the run, with its settings."""
+    settings = config.run_settings(len(images), image_size)
+    if len(images) < len(source):
+        findings = source.findings
+        source = source.select(images)
+        source.findings = findings
+    options = ImageOptions(
+        data_dir=config.data_dir,
+        max_bad_fraction=config.max_bad_fraction,
+        cache="off",
+        num_clusters=settings.num_clusters,
+        seed=config.seed,
+        labels=config.labels,
+        pixels=source.options,
+        image_size=0 if config.embeddings else image_size,
+    )
+    source = record_new(source, options, run)
+    if not config.num_clusters:
+        print(f"Clusters: {settings.num_clusters:,}, see --num_clusters")
+    return assembly.with_pixel_options(settings, source.options), source
+
+
+def _finish(run: RunDirectory, settings: TrainingConfig, given: Given, told: str) -> RunDirectory:
+    """Makes a run of the folder."""
+    print(told)
+    run.log(f"dc-keras cluster: {given.told} of {given.file}: {told}")
+    save_given(run, given)
+    # What makes it a run comes last.
+    settings.save(run.flags)
+    return run
+
+
+def _report_gone(reasons) -> None:
+    print(
+        f"Images that cannot be read any more: {len(reasons):,}. Others stand in for them",
+        file=sys.stderr,
+    )
