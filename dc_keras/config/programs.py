@@ -4,6 +4,7 @@ evaluate, export, assign, pack and convert; gallery, apply, table, duplicates an
 """
 
 import dataclasses
+import os
 
 from dc_keras.config.flags import Config, argument, flag
 from dc_keras.config.images import max_pixels_flag, value_range_flag, wrong_value_range
@@ -38,8 +39,9 @@ class EvaluationConfig(Config):
         "random",
         "Networks to compare with, separated by commas: random (the one that the run started "
         "from, as it was and with batch norm statistics fitted to the images), pixels (no network: "
-        "the centre crops as they are), supervised (the same network trained with the labels). "
-        "Empty: none.",
+        "the centre crops as they are), supervised (the same network trained with the labels), and "
+        "folders of other runs, which are judged on the same images. Empty: none. A run of "
+        "dc-keras cluster has neither random nor supervised.",
     )
     out: str = flag("", "Folder to write the report to; default: evaluation in --run_dir.")
     max_images: int = flag(
@@ -57,12 +59,16 @@ class EvaluationConfig(Config):
         names = (name.strip() for name in self.baseline.split(","))
         return tuple(dict.fromkeys(name for name in names if name))
 
+    def other_runs(self) -> tuple[str, ...]:
+        """Those baselines that are folders of runs."""
+        return tuple(name for name in self.baselines() if name not in BASELINES)
+
     def conflicts(self) -> list[str]:
         found = [
             f"Unknown baseline. Received: --baseline={name}. "
-            f"Expected some of: {', '.join(BASELINES)}."
-            for name in self.baselines()
-            if name not in BASELINES
+            f"Expected some of: {', '.join(BASELINES)}, or the folder of a run."
+            for name in self.other_runs()
+            if not os.path.isfile(os.path.join(name, "flags.cfg"))
         ]
         found += wrong_labels(self.labels)
         if self.labels == "none":

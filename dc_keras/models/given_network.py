@@ -249,4 +249,5 @@ def _vectors(outputs: keras.KerasTensor, tokens: str) -> tuple[keras.KerasTensor
 
 
 def _reason(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    """The first sentence: others advise to load files without protection."""
+    return (str(error).splitlines() or [type(error).__name__])[0].split(". ")[0]

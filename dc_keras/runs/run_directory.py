@@ -325,6 +325,11 @@ class RunDirectory:
             InputError: If there is none, or all are damaged.
         """
         candidates = self.newest_checkpoints()
+        if self.given.exists():
+            raise InputError(
+                "The run was not trained: it has clusters of features or of a network that were "
+                f"given. Received: --run_dir={self.path}. Expected a run of train.py."
+            )
         if not candidates:
             raise InputError(
                 f"The run has no checkpoint yet. Received: --run_dir={self.path}. Expected a run "

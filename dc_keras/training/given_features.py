@@ -7,12 +7,11 @@ model has the features, or the network, in place of a trained one.
 import os
 import sys
 
-import keras
 import numpy as np
 
 from dc_keras import assembly
 from dc_keras.config import ClusterConfig, TrainingConfig
-from dc_keras.data.features.feature_files import GivenFeatures, read_features
+from dc_keras.data.features.feature_files import read_features
 from dc_keras.data.features.image_rows import rows_of_images
 from dc_keras.data.sources.image_source import ImageSource
 from dc_keras.data.sources.open import open_source
@@ -55,77 +54,70 @@ def cluster(config: ClusterConfig) -> RunDirectory:
             f"--run_dir={config.run_dir}, which is {'a run' if run.exists() else 'a file'}. "
             "Expected a name that is free, or a folder without a run."
         )
-    features = read_features(config.embeddings, config.paths) if config.embeddings else None
-    network, told = _network(config) if config.network else (None, "")
-    image_size = network.input_shape[1] if network else _PICTURE_SIZE
-    options = assembly.pixel_options(config.run_settings(1, image_size))
-    source = open_source(config.data_dir, config.labels, options)
-    with run.locked():
-        if features is not None:
-            return _by_features(config, run, features, source)
-        return _by_network(config, run, (network, told), source)
+    if config.network:
+        return _by_network(config, run)
+    return _by_features(config, run)
 
 
-def _by_features(
-    config: ClusterConfig, run: RunDirectory, features: GivenFeatures, source: ImageSource
-) -> RunDirectory:
+def _by_features(config: ClusterConfig, run: RunDirectory) -> RunDirectory:
+    features = read_features(config.embeddings, config.paths)
+    source = _open(config, _PICTURE_SIZE)
     found = rows_of_images(features, source, config.data_dir)
-    for line in found.told:
-        print(line)
     told = f"{features.values.shape[1]:,} values of each image"
-    print(f"Features: {told} from {config.embeddings}")
+    for line in (*found.told, f"Features: {told} from {config.embeddings}"):
+        print(line)
     row_of = {source.names[image]: row for image, row in zip(found.images, found.rows, strict=True)}
-    settings, source = _record(config, run, source, found.images, _PICTURE_SIZE)
-    rows = np.array([row_of[name] for name in source.names], np.int64)
-    clusters, descriptors, seconds = cluster_features(
-        lambda images: features.blocks(rows[images]),
-        len(rows),
-        assembly.clustering_options(settings),
-        seed=settings.seed,
-        turn=0,
-        progress=sys.stderr.isatty(),
-    )
-    save_model_of_features(
-        run, features.blocks(rows), clusters, descriptors.whitening, source.names
-    )
-    figures = clustering_figures(clusters, descriptors.whitening, source.labels)
-    given = Given(os.path.abspath(config.embeddings), is_network=False, told=told)
-    return _finish(run, settings, given, describe_clusters(figures, seconds))
+    with run.locked():
+        settings, source = _record(config, run, source, found.images, _PICTURE_SIZE)
+        rows = np.array([row_of[name] for name in source.names], np.int64)
+        clusters, descriptors, seconds = cluster_features(
+            lambda images: features.blocks(rows[images]),
+            len(rows),
+            assembly.clustering_options(settings),
+            seed=settings.seed,
+            turn=0,
+            progress=sys.stderr.isatty(),
+        )
+        whitening = descriptors.whitening
+        save_model_of_features(run, features.blocks(rows), clusters, whitening, source.names)
+        figures = clustering_figures(clusters, whitening, source.labels)
+        given = Given(os.path.abspath(config.embeddings), is_network=False, told=told)
+        return _finish(run, settings, given, describe_clusters(figures, seconds))
 
 
-def _by_network(
-    config: ClusterConfig,
-    run: RunDirectory,
-    named: tuple[keras.Model, str],
-    source: ImageSource,
-) -> RunDirectory:
-    network, told = named
+def _by_network(config: ClusterConfig, run: RunDirectory) -> RunDirectory:
+    network, told = features_of(
+        load_given_network(config.network),
+        GivenNetwork(config.pixels, config.image_size, config.layer, config.tokens),
+    )
+    image_size = network.input_shape[1]
+    source = _open(config, image_size)
     print(f"Features: {told} of {config.network}")
-    settings, source = _record(config, run, source, np.arange(len(source)), network.input_shape[1])
-    clusterer = ImageClusterer(
-        SourceWithStandIns(source, source.names, config.max_bad_fraction, _report_gone),
-        FeatureExtractor(network),
-        assembly.clustering_options(settings),
-        batch_size=config.batch_size,
-        seed=config.seed,
-        progress=sys.stderr.isatty(),
-    )
-    try:
-        made = clusterer.cluster(0, None)
-    except DegenerateDataError as error:
-        raise InputError(
-            f"The network's features cannot be clustered. Received: {config.network}. Are "
-            f"--pixels and --layer what it needs, and has it its weights? ({error})"
-        ) from error
-    save_model(run, network, made.clusters, made.whitening, source.names, epochs=0)
-    given = Given(config.network, is_network=True, told=told)
-    return _finish(run, settings, given, describe_clusters(made.figures, made.seconds))
+    with run.locked():
+        settings, source = _record(config, run, source, np.arange(len(source)), image_size)
+        clusterer = ImageClusterer(
+            SourceWithStandIns(source, source.names, config.max_bad_fraction, _report_gone),
+            FeatureExtractor(network),
+            assembly.clustering_options(settings),
+            batch_size=config.batch_size,
+            seed=config.seed,
+            progress=sys.stderr.isatty(),
+        )
+        try:
+            made = clusterer.cluster(0, None)
+        except DegenerateDataError as error:
+            raise DegenerateDataError(
+                f"The network's features cannot be clustered. Received: {config.network}. Are "
+                f"--pixels and --layer what it needs, and has it its weights? ({error})"
+            ) from error
+        save_model(run, network, made.clusters, made.whitening, source.names, epochs=0)
+        given = Given(config.network, is_network=True, told=told)
+        return _finish(run, settings, given, describe_clusters(made.figures, made.seconds))
 
 
-def _network(config: ClusterConfig) -> tuple[keras.Model, str]:
-    """The network from uint8 images to features, and in words what these are."""
-    given = GivenNetwork(config.pixels, config.image_size, config.layer, config.tokens)
-    return features_of(load_given_network(config.network), given)
+def _open(config: ClusterConfig, image_size: int) -> ImageSource:
+    options = assembly.pixel_options(config.run_settings(1, image_size))
+    return open_source(config.data_dir, config.labels, options)
 
 
 def _record(

@@ -221,12 +221,13 @@ def _lists(column: Any, first: int, dim: int) -> np.ndarray:
     Raises:
         ValueError: If one is missing or has another length.
     """
-    lengths = [len(one.values) if one.is_valid else -1 for one in column]
-    dim = dim or lengths[0]
-    for row, length in enumerate(lengths):
-        if length != dim:
-            told = "no embedding" if length < 0 else f"{length:,} numbers"
-            raise ValueError(f"row {first + row:,} has {told} and not {dim:,} numbers")
+    compute = importlib.import_module("pyarrow.compute")
+    lengths = compute.list_value_length(column).fill_null(-1).to_numpy(zero_copy_only=False)
+    dim = dim or int(lengths[0])
+    if len(wrong := np.flatnonzero(lengths != dim)):
+        row, length = int(wrong[0]), int(lengths[wrong[0]])
+        told = "no embedding" if length < 0 else f"{length:,} numbers"
+        raise ValueError(f"row {first + row:,} has {told}, others have {max(dim, 0):,}")
     flat = column.flatten().to_numpy(zero_copy_only=False)
     with np.errstate(over="ignore"):
         return np.asarray(flat, np.float32).reshape(len(lengths), dim)
