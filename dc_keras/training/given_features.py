@@ -10,6 +10,7 @@ import sys
 import numpy as np
 
 from dc_keras import assembly
+from dc_keras.clustering.whitening import Whitening
 from dc_keras.config import ClusterConfig, TrainingConfig
 from dc_keras.data.features.feature_files import read_features
 from dc_keras.data.features.image_rows import rows_of_images
@@ -32,6 +33,8 @@ from dc_keras.training.monitoring import describe_clusters
 
 # Pictures of given features' images, where some are compared: for copies, and on pages.
 _PICTURE_SIZE = 64
+# Of 300 digits, 9 a direction gave an NMI of 0.74 with the classes, 5 0.34, and 1.2 0.09.
+_IMAGES_A_DIRECTION = 8
 
 
 def cluster(config: ClusterConfig) -> RunDirectory:
@@ -80,6 +83,8 @@ def _by_features(config: ClusterConfig, run: RunDirectory) -> RunDirectory:
         )
         whitening = descriptors.whitening
         save_model_of_features(run, features.blocks(rows), clusters, whitening, source.names)
+        for line in describe_whitening(whitening, len(rows), config.whiten):
+            print(line)
         figures = clustering_figures(clusters, whitening, source.labels)
         given = Given(os.path.abspath(config.embeddings), is_network=False, told=told)
         return _finish(run, settings, given, describe_clusters(figures, seconds))
@@ -110,6 +115,8 @@ def _by_network(config: ClusterConfig, run: RunDirectory) -> RunDirectory:
                 f"The network's features cannot be clustered. Received: {config.network}. Are "
                 f"--pixels and --layer what it needs, and has it its weights? ({error})"
             ) from error
+        for line in describe_whitening(made.whitening, len(source), config.whiten):
+            print(line)
         save_model(run, network, made.clusters, made.whitening, source.names, epochs=0)
         given = Given(config.network, is_network=True, told=told)
         return _finish(run, settings, given, describe_clusters(made.figures, made.seconds))
@@ -147,6 +154,21 @@ def _record(
     if not config.num_clusters:
         print(f"Clusters: {settings.num_clusters:,}, see --num_clusters")
     return assembly.with_pixel_options(settings, source.options), source
+
+
+def describe_whitening(whitening: Whitening, num_images: int, whitened: bool) -> list[str]:
+    """What is said, in a line or none, of more whitened directions than the images can tell.
+
+    With n - 1 of them, the descriptors of n images are the corners of a simplex: all are equally
+    far from each other, and clusters mean nothing.
+    """
+    dim = whitening.output_dim
+    if not whitened or dim * _IMAGES_A_DIRECTION <= num_images:
+        return []
+    return [
+        f"Whitened, {dim} directions of {num_images:,} images are mostly noise. Lower --pca_dim to "
+        f"{max(1, num_images // _IMAGES_A_DIRECTION)}, or leave --whiten out"
+    ]
 
 
 def _finish(run: RunDirectory, settings: TrainingConfig, given: Given, told: str) -> RunDirectory:
