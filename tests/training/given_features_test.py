@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import textures
+from dc_keras.clustering.whitening import fit_whitening
 from dc_keras.config import ClusterConfig, EvaluationConfig
 from dc_keras.data.sources.manifest import read_manifest
 from dc_keras.data.sources.open import open_source
@@ -16,7 +17,7 @@ from dc_keras.exploring.exploration import explore
 from dc_keras.runs.given import load_given
 from dc_keras.runs.run_directory import RunDirectory
 from dc_keras.runs.trained_model import load_model
-from dc_keras.training.given_features import cluster
+from dc_keras.training.given_features import cluster, describe_whitening
 from tiny import tiny
 
 
@@ -157,6 +158,15 @@ def by_network(folder, tmp_path):
     return cluster(settings(folder, tmp_path / "run", *flags, "--num_clusters=3", "--whiten"))
 
 
+def test_more_whitened_directions_than_images_can_tell_are_told():
+    features = np.random.default_rng(0).normal(size=(100, 20)).astype(np.float32)
+    whitening = fit_whitening(features, 20)
+    (told,) = describe_whitening(whitening, 100, whitened=True)
+    assert told.startswith("Whitened, 20 directions of 100 images") and "--pca_dim to 12," in told
+    assert describe_whitening(whitening, 100, whitened=False) == []
+    assert describe_whitening(whitening, 160, whitened=True) == []
+
+
 @pytest.mark.slow
 def test_a_given_network_is_evaluated(folder, tmp_path):
     run = by_network(folder, tmp_path)
@@ -165,9 +175,8 @@ def test_a_given_network_is_evaluated(folder, tmp_path):
     assert set(report.rows) == {"given"} and "probe_fc7" in report.rows["given"]
 
 
-def test_a_given_network_is_that_of_the_run(folder, tmp_path, capsys):
+def test_a_given_network_is_that_of_the_run(folder, tmp_path):
     run = by_network(folder, tmp_path)
-    assert "Lower --pca_dim to 3, or leave --whiten out" in capsys.readouterr().out
     model, config = load_model(run), run.config()
     assert (config.image_size, config.fit, config.whiten) == (24, "squash", True)
     assert model.features is None and model.feature_network().input_shape == (None, 24, 24, 3)
