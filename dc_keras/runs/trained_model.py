@@ -15,6 +15,7 @@ place of a network:
 
 import csv
 import dataclasses
+import importlib.util
 import json
 import pathlib
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -185,6 +186,11 @@ def load_model(run: RunDirectory) -> TrainedModel:
     # A run of given features has noted so beside them.
     given = load_given(run)
     has_network = given is None or given.is_network
+    if given and given.file.startswith("keras_hub:") and not importlib.util.find_spec("keras_hub"):
+        raise InputError(
+            f"The run's network is one of keras_hub, which is not installed. Received: --run_dir="
+            f"{run.path}. Install it with: pip install keras-hub"
+        )
     try:
         _check_files(run.model, (_NETWORK if has_network else _FEATURES, _WHITENING, _CENTROIDS))
         model = TrainedModel(
