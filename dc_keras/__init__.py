@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from dc_keras.evaluation.evaluate import evaluate as evaluate
     from dc_keras.models.saved_network import load_network as load_network
     from dc_keras.runs.run_directory import RunDirectory as RunDirectory
-    from dc_keras.serving.saved_model import export as export
+    from dc_keras.serving.export import export as export
     from dc_keras.training.loop import train as train
 
 __version__ = "0.1.0"
@@ -33,7 +33,7 @@ _PUBLIC = {
     "RunDirectory": "dc_keras.runs.run_directory",
     "TrainingConfig": "dc_keras.config",
     "evaluate": "dc_keras.evaluation.evaluate",
-    "export": "dc_keras.serving.saved_model",
+    "export": "dc_keras.serving.export",
     "load_network": "dc_keras.models.saved_network",
     "train": "dc_keras.training.loop",
 }

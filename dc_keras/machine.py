@@ -5,6 +5,7 @@ TensorFlow is imported inside the functions, so that flags can be checked withou
 
 import contextlib
 import functools
+import importlib.metadata
 import json
 import os
 import pathlib
@@ -16,6 +17,7 @@ from dc_keras.errors import InputError
 STRATEGIES = ("auto", "one", "mirrored")
 # What TensorFlow's strategies for several machines read.
 _CLUSTER = "TF_CONFIG"
+_LIBRARIES = ("dc_keras", "tensorflow", "keras", "faiss", "numpy")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
 
@@ -164,3 +166,15 @@ def make_strategy(name: str = "auto", virtual_devices: int = 0):
     on_cpus = "CPU" in devices[0]
     reduction = tf.distribute.ReductionToOneDevice() if on_cpus else None
     return tf.distribute.MirroredStrategy(devices, cross_device_ops=reduction)
+
+
+def library_versions() -> dict[str, str]:
+    """Installed versions by name of the import, read without importing anything."""
+    # The distribution has another name than the import: faiss-cpu or faiss-gpu for faiss.
+    distributions = importlib.metadata.packages_distributions()
+    return {
+        name: importlib.metadata.version(distributions[name][0])
+        if name in distributions
+        else "unknown"
+        for name in _LIBRARIES
+    }

@@ -1,8 +1,11 @@
 """Devices, strategies, precision, and what the processor can do."""
 
 import json
+import subprocess
+import sys
 
 import keras
+import numpy as np
 import pytest
 import tensorflow as tf
 
@@ -10,6 +13,7 @@ from dc_keras.errors import InputError
 from dc_keras.machine import (
     computes_in_bfloat16,
     configure_devices,
+    library_versions,
     make_strategy,
     precision_of_layers,
     processor,
@@ -127,3 +131,16 @@ def test_precision_is_put_back_when_something_ends_the_context():
         with pytest.raises(ValueError, match="ends it early"), precision_of_layers("mixed_float16"):
             raise ValueError("what ends it early")
         assert keras.layers.Dense(2).compute_dtype == "bfloat16"
+
+
+def test_versions_without_importing_tensorflow():
+    script = (
+        "import sys\n"
+        "from dc_keras.machine import library_versions\n"
+        "print(library_versions()['numpy'], 'tensorflow' in sys.modules)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.split() == [np.__version__, "False"]
+    assert "unknown" not in library_versions().values()

@@ -36,6 +36,7 @@ def clustered_images(assignments, num_clusters: int = 3, *, numbers=None, **chan
         clusters=clusters,
         numbers=np.asarray(range(num_clusters) if numbers is None else numbers, "int32"),
         whitening=fitted,
+        outlier_distance=0.5,
         figures=clustering_figures(clusters, fitted),
         seconds={"features": 1.0},
     )

@@ -14,6 +14,7 @@ from dc_keras.config.programs import (
     ExportConfig,
     GalleryConfig,
     PackConfig,
+    ServeCheckConfig,
     SortConfig,
     TableConfig,
 )
@@ -29,6 +30,7 @@ __all__ = [
     "ExportConfig",
     "GalleryConfig",
     "PackConfig",
+    "ServeCheckConfig",
     "SortConfig",
     "TableConfig",
     "TrainingConfig",

@@ -1,10 +1,11 @@
 """Settings of the programs around the training.
 
-evaluate, export, assign, pack and convert; gallery, apply, table, duplicates and sort.
+evaluate, export, serve-check, assign, pack and convert; gallery, apply, table, duplicates and sort.
 """
 
 import dataclasses
 import os
+from typing import ClassVar
 
 from dc_keras.config.flags import Config, argument, flag
 from dc_keras.config.images import max_pixels_flag, value_range_flag, wrong_value_range
@@ -95,22 +96,60 @@ class ExportConfig(Config):
 
     run_dir: str = flag("", "Folder of the run to export.", required=True)
     out: str = flag("", "Folder for the model; it gets a sub-folder 1, 2, ...", required=True)
+    layers: str = flag(
+        "",
+        "Layers whose outputs get a signature of their own, separated by commas: names such as "
+        "conv3_3, relu5_3 or fc6.",
+    )
+    onnx: bool = flag(
+        False, "Also write model.onnx, from pixels on. Needs requirements-serving.txt."
+    )
+
+    def layer_names(self) -> tuple[str, ...]:
+        """The layers asked for, in order, each once."""
+        names = (name.strip() for name in self.layers.split(","))
+        return tuple(dict.fromkeys(name for name in names if name))
+
+
+@dataclasses.dataclass(frozen=True)
+class ServeCheckConfig(Config):
+    """Settings of `dc-keras serve-check`."""
+
+    model: str = argument("MODEL", "The folder that dc-keras export wrote, or a version in it.")
+    run_dir: str = flag("", "Its run; default: the one that it was exported from.")
 
 
 @dataclasses.dataclass(frozen=True)
 class AssignConfig(Config):
     """Settings of `dc-keras assign`."""
 
+    REMOVED: ClassVar[dict[str, str]] = {"batch_size": "256"}
+
     run_dir: str = flag("", "Folder of a finished run.", required=True)
     data_dir: str = flag("", "Images to assign to the run's clusters.", required=True)
-    out: str = flag("", "CSV file to write: path, cluster, distance, name.", required=True)
+    out: str = flag("", "CSV file to write, with a line for each image.", required=True)
+    embeddings: str = flag(
+        "", "Features of these images, for a run of dc-keras cluster --embeddings, as there."
+    )
+    paths: str = flag("", "The images of the rows of --embeddings, as for dc-keras cluster.")
     max_bad_fraction: float = flag(0.01, "As for train.py.", at_least=0, below=1)
-    batch_size: int = flag(256, "Images in a step of feature extraction.", at_least=1)
     value_range: str = value_range_flag("the run's, or what is found in them where it has none")
     max_pixels: int = max_pixels_flag(0, " 0: as many as the run allows.")
 
     def conflicts(self) -> list[str]:
-        return wrong_value_range(self.value_range)
+        found = wrong_value_range(self.value_range)
+        unused = ["max_bad_fraction", "value_range", "max_pixels"] if self.embeddings else ["paths"]
+        if changed := self.changed(*unused):
+            found.append(
+                f"These have no effect {'with' if self.embeddings else 'without'} --embeddings. "
+                f"Received: {', '.join(f'--{name}={getattr(self, name)}' for name in changed)}. "
+                "Leave them out."
+            )
+        return found
+
+    def had_no_effect(self, name: str, value: str) -> bool:
+        # It made no difference to the result, and steps have sizes of their own now.
+        return name == "batch_size" or super().had_no_effect(name, value)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 import dataclasses
 import datetime
-import importlib.metadata
 import itertools
 import json
 import os
@@ -12,6 +11,7 @@ import textwrap
 from dc_keras.evaluation.knn import NUM_NEIGHBORS, TEMPERATURE
 from dc_keras.evaluation.linear_probe import C_GRID, VALIDATION_FRACTION
 from dc_keras.files import explain_write_errors, write_atomically
+from dc_keras.machine import library_versions
 
 # The random networks, as rows: as they start, and with fitted batch norm statistics.
 RANDOM, CALIBRATED = "random", "random, calibrated"
@@ -40,20 +40,7 @@ _HEADLINE = {
     "accuracy": "acc.",
     "purity": "purity",
 }
-_LIBRARIES = ("tensorflow", "keras", "faiss", "numpy")
 _TERMINAL_WIDTH, _CELL_WIDTH = 80, 6
-
-
-def library_versions() -> dict[str, str]:
-    """Installed versions by name of the import, read without importing anything."""
-    # The distribution has another name than the import: faiss-cpu or faiss-gpu for faiss.
-    distributions = importlib.metadata.packages_distributions()
-    return {
-        name: importlib.metadata.version(distributions[name][0])
-        if name in distributions
-        else "unknown"
-        for name in _LIBRARIES
-    }
 
 
 def _now() -> str:

@@ -23,7 +23,8 @@ PROGRAMS = {
     "table": "write what is known of each image as CSV or Parquet",
     "duplicates": "list copies among the images of a run",
     "sort": "sort the images of a run into a folder for each cluster",
-    "export": "write the features of a run as a SavedModel",
+    "export": "write the model of a run for serving",
+    "serve-check": "look whether an exported model answers as its run does",
     "pack": "pack a data set into a few large files",
     "convert": "turn weights of the public PyTorch code into a run, and back",
 }
@@ -52,7 +53,7 @@ def run_program(name: str) -> None:
     Exit codes: 0 on success, 2 on what the user can mend; a program's own text names others.
     """
     outlive_readers_of_output()
-    program = importlib.import_module(f"dc_keras.programs.{name}")
+    program = importlib.import_module(f"dc_keras.programs.{name.replace('-', '_')}")
     # What absl shows for --help.
     sys.modules["__main__"].__doc__ = program.__doc__
 

@@ -4,7 +4,8 @@
     whitening.npz       from its features to descriptors
     centroids.npy       of the clusters, among descriptors
     clusters.csv        the cluster of every image, by its path, for people: see spreadsheet_text
-    training.json       how many epochs it was trained for
+    training.json       how many epochs it was trained for, and from which distance on an image is
+                        an outlier
     SHA256SUMS          of all of them; models of older versions have none
 
 Weights of PyTorch that were imported have network.keras alone. A run of given features has these in
@@ -18,12 +19,11 @@ import dataclasses
 import importlib.util
 import json
 import pathlib
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import keras
 import numpy as np
 
-from dc_keras.clustering.pseudo_labels import Clusters
 from dc_keras.clustering.whitening import Whitening
 from dc_keras.errors import InputError
 from dc_keras.files import spreadsheet_text, write_atomically, write_directory_atomically
@@ -49,6 +49,8 @@ class TrainedModel:
         network: From uint8 images `(n, s, s, 3)` to logits, or None.
         whitening: From features to descriptors.
         centroids: Of the clusters, float32 `(num_clusters, dim)`.
+        outlier_distance: From its centroid, above which an image is an outlier; None in models of
+            older versions.
         features: Where there is no network, those of the run's images, float32 `(n, d)`, rows as in
             the manifest, mapped from their file.
     """
@@ -56,7 +58,22 @@ class TrainedModel:
     network: keras.Model | None
     whitening: Whitening
     centroids: np.ndarray
+    outlier_distance: float | None = None
     features: np.ndarray | None = None
+
+    def known_network(self) -> keras.Model:
+        """The network.
+
+        Raises:
+            InputError: If there is none.
+        """
+        if self.network is None:
+            raise InputError(
+                "The run has no network: the features of its images were given. Expected a run of "
+                "train.py, or one of dc-keras cluster --network; dc-keras assign takes features of "
+                "other images with --embeddings."
+            )
+        return self.network
 
     def feature_network(self) -> keras.Model:
         """The network up to its features.
@@ -64,12 +81,7 @@ class TrainedModel:
         Raises:
             InputError: If there is none.
         """
-        if self.network is None:
-            raise InputError(
-                "The run has no network, which features of other images could be had from: its own "
-                "were given. Expected a run of train.py, or one of dc-keras cluster --network."
-            )
-        return feature_model(self.network, FEATURES)
+        return feature_model(self.known_network(), FEATURES)
 
 
 def save_network(folder: pathlib.Path, network: keras.Model) -> None:
@@ -80,81 +92,51 @@ def save_network(folder: pathlib.Path, network: keras.Model) -> None:
 
 def save_model(
     run: RunDirectory,
-    network: keras.Model,
-    clusters: Clusters,
-    whitening: Whitening,
+    model: TrainedModel,
+    assignments: np.ndarray,
     names: Sequence[str],
     epochs: int,
+    features: Iterable[np.ndarray] = (),
 ) -> None:
     """Writes the trained network and the clusters of all images as it sees them at the end.
 
     Args:
         run: Where to write.
-        network: The trained network.
-        clusters: A clustering by the features of this very network.
-        whitening: Of that clustering.
+        model: The trained network, with a clustering by its features.
+        assignments: Cluster of each image, int32 `(n,)`.
         names: The images' names.
         epochs: How many the network was trained for.
+        features: Where the model has no network, those of all images in its place, block by block,
+            float32 `(b, d)`.
     """
-    _save(
-        run,
-        lambda folder: network.save(folder / _NETWORK),
-        (clusters, whitening),
-        names,
-        epochs,
-    )
-
-
-def save_model_of_features(
-    run: RunDirectory,
-    features: Iterable[np.ndarray],
-    clusters: Clusters,
-    whitening: Whitening,
-    names: Sequence[str],
-) -> None:
-    """Writes given features in place of a network, and the clusters that they make.
-
-    Args:
-        run: Where to write.
-        features: Of all images, block by block, float32 `(b, d)`.
-        clusters: A clustering by them.
-        whitening: Of that clustering.
-        names: The images' names.
-    """
-    shape = (len(names), len(whitening.mean))
-
-    def write(folder: pathlib.Path) -> None:
-        with write_atomically(folder / _FEATURES, "wb") as file:
-            header = {"descr": "<f4", "fortran_order": False, "shape": shape}
-            np.lib.format.write_array_header_1_0(file, header)
-            for block in features:
-                file.write(np.ascontiguousarray(block, "<f4").tobytes())
-
-    _save(run, write, (clusters, whitening), names, epochs=0)
-
-
-def _save(
-    run: RunDirectory,
-    write: Callable[[pathlib.Path], None],
-    found: tuple[Clusters, Whitening],
-    names: Sequence[str],
-    epochs: int,
-) -> None:
-    """Writes what `write` does, and beside it what was found by it."""
-    clusters, whitening = found
     run.look_again()
     with write_directory_atomically(run.model) as folder:
-        write(folder)
-        (folder / _TRAINING).write_text(json.dumps({"epochs": epochs}) + "\n")
-        save_whitening(folder / _WHITENING, whitening)
+        if model.network is not None:
+            model.network.save(folder / _NETWORK)
+        else:
+            _save_features(folder, features, (len(names), len(model.whitening.mean)))
+        training = {"epochs": epochs, "outlier_distance": model.outlier_distance}
+        (folder / _TRAINING).write_text(json.dumps(training) + "\n")
+        save_whitening(folder / _WHITENING, model.whitening)
         with write_atomically(folder / _CENTROIDS, "wb") as file:
-            np.save(file, clusters.centroids)
+            np.save(file, model.centroids)
         with write_atomically(folder / _CLUSTERS) as file:
             writer = csv.writer(file)
             writer.writerow(["index", "path", "cluster"])
-            rows = zip(map(spreadsheet_text, names), clusters.assignments.tolist(), strict=True)
+            rows = zip(map(spreadsheet_text, names), assignments.tolist(), strict=True)
             writer.writerows((index, *row) for index, row in enumerate(rows))
         write_sums(folder)
+
+
+def _save_features(
+    folder: pathlib.Path, features: Iterable[np.ndarray], shape: tuple[int, int]
+) -> None:
+    """Writes blocks of features as one array, which need not fit into memory."""
+    with write_atomically(folder / _FEATURES, "wb") as file:
+        header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        for block in features:
+            file.write(np.ascontiguousarray(block, "<f4").tobytes())
 
 
 def is_complete(run: RunDirectory, epochs: int) -> bool:
@@ -164,6 +146,11 @@ def is_complete(run: RunDirectory, epochs: int) -> bool:
         return json.loads((run.model / _TRAINING).read_bytes())["epochs"] == epochs
     except (DamagedFilesError, OSError, ValueError, KeyError, TypeError):
         return False
+
+
+def has_clusters(run: RunDirectory) -> bool:
+    """Whether the run has a model with clusters: not before it has finished, nor if imported."""
+    return any((run.model / name).exists() for name in _ALL if name != _NETWORK)
 
 
 def load_model(run: RunDirectory) -> TrainedModel:
@@ -177,7 +164,7 @@ def load_model(run: RunDirectory) -> TrainedModel:
             f"The run has no final clusters yet. Received: --run_dir={run.path}. Expected a run "
             f"that has finished; go on with: python train.py --flagfile={run.flags}"
         )
-    if not any((run.model / name).exists() for name in _ALL if name != _NETWORK):
+    if not has_clusters(run):
         raise InputError(
             f"The run has no clusters. Received: --run_dir={run.path}, whose weights were "
             "imported: PyTorch's file holds neither whitening nor centroids. Expected a run of "
@@ -197,6 +184,7 @@ def load_model(run: RunDirectory) -> TrainedModel:
             network=load_network(run.model / _NETWORK) if has_network else None,
             whitening=load_whitening(run.model / _WHITENING),
             centroids=np.load(run.model / _CENTROIDS, allow_pickle=False),
+            outlier_distance=_outlier_distance(run.model / _TRAINING),
             features=None
             if has_network
             else np.load(run.model / _FEATURES, mmap_mode="r", allow_pickle=False),
@@ -222,6 +210,20 @@ def load_model(run: RunDirectory) -> TrainedModel:
             f"The trained model is damaged. Received: {run.model} ({reason}). Expected the files "
             f"that {wrote} wrote. Bring them back from a backup, or {remedy}"
         ) from error
+
+
+def _outlier_distance(path: pathlib.Path) -> float | None:
+    """What a model says of it; those of older versions say nothing.
+
+    Raises:
+        DamagedFilesError: If it says something else.
+    """
+    if not path.exists():
+        return None
+    told = json.loads(path.read_bytes()).get("outlier_distance")
+    if told is not None and not (isinstance(told, float) and told >= 0):
+        raise DamagedFilesError(f"{path.name} has no distance, but {told!r}")
+    return told
 
 
 def _check_files(folder: pathlib.Path, required: Collection[str]) -> None:

@@ -1,174 +1,163 @@
-"""The features of a trained network as a SavedModel that needs no Python.
+"""A trained network as a SavedModel that needs no Python: the signatures of a `ClusterModel`.
 
-Two signatures, both returning `features`, float32 `(n, d)`, through the preprocessing that
-clustering uses:
+    serving_default   image_bytes -> features, status
+    features_uint8    images      -> features, status
+    embedding         image_bytes -> embedding, status
+    assign            image_bytes -> cluster, name, distance, margin, outlier, top_clusters,
+                                     top_distances, status
+    layers            image_bytes -> one output for each layer that was asked for, status
 
-    serving_default   image_bytes: string (n,), encoded images of any format the training reads;
-                      returns also status: string (n,), empty where the image was read, else why not
-    features_uint8    images: uint8 (n, h, w, 3)
+`image_bytes`, string `(n,)`, are encoded images of any format the training reads; `images`, uint8
+`(n, h, w, 3)`, are pixels. `features` are float32 `(n, d)`, `embedding` float32 `(n, dim)`.
+`cluster`, int32 `(n,)`, is the nearest one; the others are as `NearestClusters` has them, and
+`name` is empty where clusters have none. `embedding` and `assign` are there if the run has
+clusters.
 
-An image that cannot be read does no harm to the others of its batch: its features are zeros, which
-JSON can carry, and its status tells.
+An image that cannot be read does no harm to the others of its batch: its numbers are zeros, which
+JSON can carry, its clusters -1, and `status`, string `(n,)`, says why. It is empty for the others.
 """
 
-import dataclasses
 import os
-import pathlib
+from collections.abc import Callable, Sequence
 
 import keras
 import tensorflow as tf
 
-from dc_keras.assembly import build_untrained, pixel_options
-from dc_keras.data.pixels.center_crop import center_crop_batch, preprocess_for_clustering
-from dc_keras.data.pixels.decoding import check_jpeg, has_known_start, is_upright_jpeg
-from dc_keras.data.pixels.limits import MAX_SIDE, NO_IMAGE
+from dc_keras.data.pixels.center_crop import center_crop_batch
 from dc_keras.data.pixels.options import USUAL, PixelOptions
 from dc_keras.errors import InputError
-from dc_keras.files import (
-    check_output_folder,
-    tensorflow_errors_as_os_errors,
-    write_directory_atomically,
-)
-from dc_keras.models.feature_extractor import FEATURES, feature_model
-from dc_keras.runs.run_directory import RunDirectory
+from dc_keras.serving.cluster_model import ClusterModel, in_blocks
+from dc_keras.serving.image_bytes import read_all
 
-EMPTY = "no bytes"
+Outputs = dict[str, tf.Tensor]
 
 
-def damaged(max_pixels: int) -> str:
-    """The answer in place of an image that starts like one."""
-    return (
-        f"damaged, cut off, of an unusual kind, without pixels, of more than {max_pixels:,} "
-        f"pixels, or with a side of more than {MAX_SIDE:,}"
-    )
-
-
-def export(run_dir: str, out: str) -> pathlib.Path:
-    """Writes the newest features of a run as a SavedModel.
-
-    Args:
-        run_dir: The run.
-        out: Folder for the versions of the model; made when absent.
-
-    Returns:
-        The folder of the version that was written.
-
-    Raises:
-        InputError: If there is no run, it has no checkpoint, or `out` is no folder.
-    """
-    run = RunDirectory(run_dir)
-    # Wherever it is served, float32 runs.
-    settings = dataclasses.replace(run.config(), precision="float32")
-    folder = check_output_folder(out)
-    if folder.is_dir() and not os.access(folder, os.W_OK):
-        raise InputError(
-            f"The output's folder does not let anything be written. Received: --out={out}. Mend "
-            "its permissions, or choose another."
-        )
-    network = build_untrained(settings)
-    run.load_weights(network)
-    version = next_version(pathlib.Path(out))
-    archive = feature_archive(
-        feature_model(network, FEATURES), settings.image_size, pixel_options(settings)
-    )
-    with write_directory_atomically(version) as folder, tensorflow_errors_as_os_errors():
-        archive.write_out(str(folder), verbose=False)
-    return version
-
-
-def feature_archive(
-    model: keras.Model, image_size: int, options: PixelOptions = USUAL
+def archive_of(
+    model: ClusterModel,
+    options: PixelOptions = USUAL,
+    *,
+    names: Sequence[str] = (),
+    layers: keras.Model | None = None,
 ) -> keras.export.ExportArchive:
-    """Bundles a model of features with the preprocessing in front of it.
+    """Bundles a model with the preprocessing in front of it.
 
     Args:
-        model: From uint8 images `(n, s, s, 3)` to features `(n, d)`.
-        image_size: Its input's side s in pixels.
-        options: How images become pixels of that input.
+        model: What is served.
+        options: How images become pixels of its input.
+        names: Of the clusters, or none.
+        layers: From the same input to the outputs of layers, a list, for the signature `layers`;
+            see `layers_of`.
 
     Returns:
         An archive with the signatures of this module's text.
     """
+    size = model.image_size
+    archive = keras.export.ExportArchive()
+    archive.track(model.model)
+    image_bytes = tf.TensorSpec([None], tf.string, name="image_bytes")
+    # All formats make a large graph: one that all signatures share.
+    read = tf.function(
+        lambda encoded: read_all(encoded, size, options), autograph=False
+    ).get_concrete_function(image_bytes)
+
+    def of_bytes(answer: Callable[[tf.Tensor], Outputs]) -> Callable:
+        def serve(image_bytes):
+            images, status = read(image_bytes)
+            outputs = blank_where(status != b"", answer(images))
+            return outputs | {"status": status}
+
+        return serve
 
     def features(images):
-        # TensorFlow's fused convolutions do not take an empty batch: it becomes one of a blank.
-        count = tf.shape(images)[0]
-        images = tf.pad(images, [[0, tf.cast(count == 0, tf.int32)], [0, 0], [0, 0], [0, 0]])
-        return {"features": tf.cast(model(images, training=False), tf.float32)[:count]}
+        return {"features": model.compiled("features")(images)}
 
-    def from_bytes(image_bytes):
-        # One image at a time, since their sizes differ; on the CPU, where decoding runs.
-        with tf.device("/cpu:0"):
-            images, status = tf.map_fn(
-                lambda encoded: read_if_possible(encoded, image_size, options),
-                image_bytes,
-                fn_output_signature=(
-                    tf.TensorSpec([image_size, image_size, 3], tf.uint8),
-                    tf.TensorSpec([], tf.string),
-                ),
-            )
-        was_read = tf.cast(status == b"", tf.float32)[:, tf.newaxis]
-        return {"features": features(images)["features"] * was_read, "status": status}
+    def features_of_pixels(images):
+        answer = features(center_crop_batch(images, size, options.fit))
+        return answer | {"status": tf.fill([tf.shape(images)[0]], b"")}
 
-    def from_pixels(images):
-        return features(center_crop_batch(images, image_size, options.fit))
-
-    archive = keras.export.ExportArchive()
-    archive.track(model)
-    archive.add_endpoint(
-        "serving_default", from_bytes, [tf.TensorSpec([None], tf.string, name="image_bytes")]
-    )
+    answers: dict[str, Callable[[tf.Tensor], Outputs]] = {"serving_default": features}
+    if model.has_clusters:
+        answers["embedding"] = lambda images: {"embedding": model.compiled("embedding")(images)}
+        answers["assign"] = lambda images: cluster_outputs(model, images, names)
+    if layers is not None:
+        archive.track(layers)
+        answers["layers"] = lambda images: layer_outputs(layers, images)
+    for name, answer in answers.items():
+        archive.add_endpoint(name, of_bytes(answer), [image_bytes])
     archive.add_endpoint(
         "features_uint8",
-        from_pixels,
+        features_of_pixels,
         [tf.TensorSpec([None, None, None, 3], tf.uint8, name="images")],
     )
     return archive
 
 
-def read_if_possible(
-    encoded: tf.Tensor, image_size: int, options: PixelOptions = USUAL
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Prepares an image, or says why that cannot be done.
+def write_archive(archive: keras.export.ExportArchive, folder: str | os.PathLike) -> None:
+    """Writes a SavedModel into a folder that is empty or absent."""
+    # Nobody trains what is served, and tracing the gradients takes half of the time.
+    options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+    archive.write_out(str(folder), options=options, verbose=False)
 
-    Graphs know no exceptions; but a `tf.data.Dataset` can leave out an element that fails. So the
-    image is an element of one, and an answer in its place stands behind it. What is refused before
-    training is refused here: a file cut off below the crop would give features of its own.
+
+def cluster_outputs(model: ClusterModel, images: tf.Tensor, names: Sequence[str]) -> Outputs:
+    """What the signature `assign` says of images, uint8 `(n, s, s, 3)`."""
+    nearest = model.compiled("nearest")(images)
+    cluster = nearest.clusters[:, 0]
+    if names:
+        named = tf.gather(tf.constant(list(names)), cluster)
+    else:
+        named = tf.fill([tf.shape(images)[0]], b"")
+    return {
+        "cluster": cluster,
+        "name": named,
+        "distance": nearest.distances[:, 0],
+        "margin": nearest.margins,
+        "outlier": nearest.outliers,
+        "top_clusters": nearest.clusters,
+        "top_distances": nearest.distances,
+    }
+
+
+def layer_outputs(layers: keras.Model, images: tf.Tensor) -> Outputs:
+    """What the signature `layers` says of images: the outputs by the names of their layers."""
+
+    def compute(block):
+        outputs = layers(block, training=False)
+        return {name: tf.cast(output, tf.float32) for name, output in outputs.items()}
+
+    return in_blocks(compute, images)
+
+
+def layers_of(network: keras.Model, names: Sequence[str]) -> keras.Model:
+    """The model of some layers' outputs: a dict by the names of the layers.
 
     Args:
-        encoded: Scalar string tensor.
-        image_size: Side s of the crop in pixels.
-        options: How the image is decoded and fitted.
+        network: From images to logits.
+        names: Names of its layers.
 
-    Returns:
-        uint8 `(s, s, 3)`, black for an image that cannot be read; and a scalar string: empty, or
-        the reason.
+    Raises:
+        InputError: If it has no such layer.
     """
-    options = dataclasses.replace(options, portable=True)
-
-    def prepare(encoded):
-        # All others are decoded whole.
-        checked = tf.cond(
-            is_upright_jpeg(encoded),
-            lambda: check_jpeg(encoded, options.max_pixels),
-            lambda: tf.zeros(2, tf.int32),
-        )
-        with tf.control_dependencies([checked]):
-            return preprocess_for_clustering(encoded, image_size, options), ""
-
-    image = tf.data.Dataset.from_tensors(encoded).map(prepare)
-    blank = tf.zeros([image_size, image_size, 3], tf.uint8)
-    reason = tf.where(
-        tf.strings.length(encoded) == 0,
-        EMPTY,
-        tf.where(has_known_start(encoded), damaged(options.max_pixels), NO_IMAGE),
-    )
-    instead = tf.data.Dataset.from_tensors((blank, reason))
-    either = image.ignore_errors(log_warning=False).concatenate(instead).take(1)
-    return either.get_single_element()
+    there = [layer.name for layer in network.layers[1:]]
+    for name in names:
+        if name not in there:
+            raise InputError(
+                f"The network has no such layer. Received: --layers={','.join(names)} with {name}. "
+                f"Expected some of: {', '.join(there)}."
+            )
+    return keras.Model(network.input, {name: network.get_layer(name).output for name in names})
 
 
-def next_version(out: pathlib.Path) -> pathlib.Path:
-    """The first free version folder below `out`: 1, 2, ..."""
-    taken = [int(path.name) for path in out.glob("*") if path.name.isdecimal()]
-    return out / str(max(taken, default=0) + 1)
+def blank_where(unread: tf.Tensor, outputs: Outputs) -> Outputs:
+    """The outputs with nothing in them where an image was not read.
+
+    Args:
+        unread: bool `(n,)`.
+        outputs: Tensors of n rows by name: clusters become -1, all else 0, false or empty.
+    """
+    blanked = {}
+    for name, output in outputs.items():
+        blank = -1 if output.dtype == tf.int32 else tf.zeros([], output.dtype)
+        condition = tf.reshape(unread, [-1] + [1] * (output.shape.rank - 1))
+        blanked[name] = tf.where(condition, blank, output)
+    return blanked

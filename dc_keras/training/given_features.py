@@ -10,6 +10,7 @@ import sys
 import numpy as np
 
 from dc_keras import assembly
+from dc_keras.clustering.outliers import outlier_distance
 from dc_keras.clustering.whitening import Whitening
 from dc_keras.config import ClusterConfig, TrainingConfig
 from dc_keras.data.features.feature_files import read_features
@@ -22,7 +23,7 @@ from dc_keras.models.feature_extractor import FeatureExtractor
 from dc_keras.models.given_network import GivenNetwork, features_of, load_given_network
 from dc_keras.runs.given import Given, save_given
 from dc_keras.runs.run_directory import RunDirectory
-from dc_keras.runs.trained_model import save_model, save_model_of_features
+from dc_keras.runs.trained_model import TrainedModel, save_model
 from dc_keras.training.image_clustering import (
     ImageClusterer,
     cluster_features,
@@ -82,7 +83,11 @@ def _by_features(config: ClusterConfig, run: RunDirectory) -> RunDirectory:
             progress=sys.stderr.isatty(),
         )
         whitening = descriptors.whitening
-        save_model_of_features(run, features.blocks(rows), clusters, whitening, source.names)
+        far = outlier_distance(descriptors.values, clusters.assignments, clusters.centroids)
+        model = TrainedModel(None, whitening, clusters.centroids, far)
+        save_model(
+            run, model, clusters.assignments, source.names, epochs=0, features=features.blocks(rows)
+        )
         for line in describe_whitening(whitening, len(rows), config.whiten):
             print(line)
         figures = clustering_figures(clusters, whitening, source.labels)
@@ -117,7 +122,10 @@ def _by_network(config: ClusterConfig, run: RunDirectory) -> RunDirectory:
             ) from error
         for line in describe_whitening(made.whitening, len(source), config.whiten):
             print(line)
-        save_model(run, network, made.clusters, made.whitening, source.names, epochs=0)
+        model = TrainedModel(
+            network, made.whitening, made.clusters.centroids, made.outlier_distance
+        )
+        save_model(run, model, made.clusters.assignments, source.names, epochs=0)
         given = Given(config.network, is_network=True, told=told)
         return _finish(run, settings, given, describe_clusters(made.figures, made.seconds))
 

@@ -16,6 +16,7 @@ from dc_keras.clustering.cluster_quality import normalized_mutual_information, s
 from dc_keras.clustering.descriptors import Descriptors, compute_descriptors
 from dc_keras.clustering.kmeans import nearest_centroids
 from dc_keras.clustering.matching import numbers_that_last
+from dc_keras.clustering.outliers import outlier_distance
 from dc_keras.clustering.pseudo_labels import (
     Clustering,
     ClusteringOptions,
@@ -42,6 +43,7 @@ class ClusteredImages:
         numbers: The number that each cluster is shown under, a permutation, int32
             `(num_clusters,)`.
         whitening: From features to the descriptors that were clustered.
+        outlier_distance: From its centroid, above which an image is an outlier.
         figures: What the logs say, by name.
         seconds: Time of each stage: features, pca, and kmeans with repair (or pic).
     """
@@ -49,6 +51,7 @@ class ClusteredImages:
     clusters: Clustering
     numbers: np.ndarray
     whitening: Whitening
+    outlier_distance: float
     figures: dict[str, float]
     seconds: dict[str, float]
 
@@ -198,7 +201,14 @@ class ImageClusterer:
             change = {"nmi_previous": nmi, "churn": churn}
         figures = clustering_figures(clusters, descriptors.whitening, self._source.labels)
         figures |= change | retrieved
-        return ClusteredImages(clusters, numbers, descriptors.whitening, figures, seconds)
+        return ClusteredImages(
+            clusters,
+            numbers,
+            descriptors.whitening,
+            outlier_distance(descriptors.values, clusters.assignments, clusters.centroids),
+            figures,
+            seconds,
+        )
 
     def descriptors(self, indices: np.ndarray, whitening: Whitening) -> np.ndarray:
         """Descriptors of some images by the network as it is, float32 `(m, dim)`.

@@ -21,7 +21,7 @@ from dc_keras.models.deepcluster import DeepCluster, plain_network
 from dc_keras.models.feature_extractor import FEATURES, FeatureExtractor, feature_model
 from dc_keras.runs.checkpoints import Checkpoint, Place
 from dc_keras.runs.run_directory import RunDirectory
-from dc_keras.runs.trained_model import is_complete, save_model
+from dc_keras.runs.trained_model import TrainedModel, is_complete, save_model
 from dc_keras.seeds import numpy_rng
 from dc_keras.training import projector
 from dc_keras.training.collapse import CollapseGuard
@@ -127,7 +127,10 @@ def _train(config: TrainingConfig, run: RunDirectory, interruption: Interruption
     last = recluster.turn
     final = clusterer.cluster(schedule.epochs, last.shown_assignments if last else None)
     clusters = final.clusters.renumbered(final.numbers)
-    save_model(run, plain_network(model), clusters, final.whitening, source.names, save.place.epoch)
+    trained = TrainedModel(
+        plain_network(model), final.whitening, clusters.centroids, final.outlier_distance
+    )
+    save_model(run, trained, clusters.assignments, source.names, save.place.epoch)
     show_in_projector(config, run, source, clusterer, final)
     return run
 

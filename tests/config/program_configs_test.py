@@ -62,6 +62,20 @@ def test_what_clustering_alone_cannot_use_is_refused(flags, words):
         ClusterConfig.from_arguments(["--data_dir=d", "--run_dir=r", *flags]).validate()
 
 
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--paths=p.txt"], "no effect without --embeddings. Received: --paths=p.txt"),
+        (["--embeddings=f.npy", "--max_pixels=9"], "no effect with --embeddings. Received: --max"),
+    ],
+)
+def test_what_assigning_by_features_cannot_use_is_refused(flags, words):
+    given = ["--run_dir=r", "--data_dir=d", "--out=o.csv"]
+    AssignConfig.from_arguments([*given, "--embeddings=f.npy", "--paths=p.txt"]).validate()
+    with pytest.raises(InputError, match=words):
+        AssignConfig.from_arguments([*given, *flags]).validate()
+
+
 def test_a_clustering_alone_has_the_settings_of_a_run():
     flags = ["--data_dir=d", "--run_dir=r", "--network=n", "--seed=7", "--whiten", "--fit=pad"]
     run = ClusterConfig.from_arguments(flags).run_settings(num_images=4000, image_size=28)
@@ -122,7 +136,7 @@ def test_bad_evaluation_flags(name):
         EvaluationConfig.from_arguments(["--run_dir=r", f"--{name}=0"]).validate()
 
 
-@pytest.mark.parametrize("flag", ["--max_bad_fraction=1", "--batch_size=0"])
+@pytest.mark.parametrize("flag", ["--max_bad_fraction=1", "--max_pixels=-1"])
 def test_bad_flags_of_assign(flag):
     given = ["--run_dir=r", "--data_dir=d", "--out=o"]
     AssignConfig.from_arguments(given).validate()

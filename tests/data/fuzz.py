@@ -22,7 +22,8 @@ from dc_keras.data.sources.folder import FolderSource
 from dc_keras.models.feature_extractor import FEATURES, feature_model
 from dc_keras.models.options import NetworkOptions
 from dc_keras.models.vgg import build_vgg16
-from dc_keras.serving.saved_model import feature_archive
+from dc_keras.serving.cluster_model import ClusterModel
+from dc_keras.serving.saved_model import archive_of, write_archive
 
 SIZE = 32
 
@@ -104,9 +105,8 @@ def main(folder: pathlib.Path, count: int) -> None:
     for name, data in zip(names, files, strict=True):
         (folder / "images" / name).write_bytes(data)
     network = build_vgg16(NetworkOptions(SIZE, width=1 / 16), 4)
-    feature_archive(feature_model(network, FEATURES), SIZE).write_out(
-        str(folder / "model"), verbose=False
-    )
+    model = ClusterModel(feature_model(network, FEATURES))
+    write_archive(archive_of(model), folder / "model")
     serve = tf.saved_model.load(str(folder / "model")).signatures["serving_default"]
     good = serve(image_bytes=tf.constant(whole[:2]))
     assert (good["status"].numpy() == b"").all() and good["features"].numpy().any()

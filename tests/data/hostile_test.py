@@ -25,7 +25,7 @@ from dc_keras.data.sources.manifest import positions_of, read_manifest, write_ma
 from dc_keras.data.sources.open import open_source
 from dc_keras.errors import InputError
 from dc_keras.memory import FreeMemory
-from dc_keras.serving.saved_model import damaged, read_if_possible
+from dc_keras.serving.image_bytes import damaged, read_if_possible
 from encoded_images import RGB, chunk, encode, exif_turned
 from repository import REPOSITORY
 

@@ -21,7 +21,8 @@ HELP = {
     "table": ("Writes what is known of each image of a run as a table", "--features"),
     "duplicates": ("Lists copies among the images of a run", "--max_bits"),
     "sort": ("Sorts the images of a run into a folder for each cluster", "--[no]move"),
-    "export": ("Exports the features of a trained network", "--out"),
+    "export": ("Exports a trained network for serving", "--layers"),
+    "serve-check": ("Checks that an exported model answers as its run does", "--run_dir"),
     "pack": ("Packs a data set into a few large files", "--short_side"),
     "convert": ("Turns a checkpoint of the published PyTorch code", "--image_size"),
 }

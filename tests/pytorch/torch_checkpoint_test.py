@@ -18,8 +18,8 @@ from dc_keras.models.saved_network import load_network
 from dc_keras.pytorch.checkpoint import export_checkpoint, import_checkpoint
 from dc_keras.runs.checkpoints import load_checkpoint
 from dc_keras.runs.run_directory import RunDirectory
-from dc_keras.serving.cluster_ids import write_clusters
-from dc_keras.serving.saved_model import export
+from dc_keras.serving.assigned_images import write_clusters
+from dc_keras.serving.export import export
 from dc_keras.training.loop import train
 from repository import REPOSITORY
 from tiny import tiny
@@ -187,7 +187,7 @@ def test_an_imported_run_is_exported(imported, tmp_path):
 def test_an_imported_run_has_no_clusters_to_assign(imported, labelled, tmp_path):
     out = tmp_path / "clusters.csv"
     with pytest.raises(InputError, match="The run has no clusters.*whitening nor centroids"):
-        write_clusters(str(imported[0]), str(labelled), str(out), max_bad_fraction=0, batch_size=8)
+        write_clusters(str(imported[0]), str(labelled), str(out), max_bad_fraction=0)
     assert not out.exists()
 
 

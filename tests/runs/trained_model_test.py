@@ -6,12 +6,17 @@ import subprocess
 import numpy as np
 import pytest
 
-from dc_keras.clustering.pseudo_labels import Clusters
 from dc_keras.errors import InputError
 from dc_keras.models.architectures import build_network
 from dc_keras.models.options import NetworkOptions
 from dc_keras.runs.run_directory import RunDirectory
-from dc_keras.runs.trained_model import is_complete, load_model, save_model, save_network
+from dc_keras.runs.trained_model import (
+    TrainedModel,
+    is_complete,
+    load_model,
+    save_model,
+    save_network,
+)
 from turns import whitening
 
 NAMES = ("a.png", 'b, "c".png', "sub/ä.png")
@@ -25,8 +30,8 @@ def network():
 @pytest.fixture
 def run(tmp_path, network):
     run = RunDirectory(tmp_path / "run")
-    clusters = Clusters(np.array([2, 0, 2], "int32"), np.eye(4, 2, dtype="float32"))
-    save_model(run, network, clusters, whitening(), NAMES, epochs=5)
+    model = TrainedModel(network, whitening(), np.eye(4, 2, dtype="float32"), 0.25)
+    save_model(run, model, np.array([2, 0, 2], "int32"), NAMES, epochs=5)
     return run
 
 
@@ -40,6 +45,23 @@ def test_whitening_and_centroids_come_back(run):
     loaded = load_model(run)
     np.testing.assert_array_equal(loaded.centroids, np.eye(4, 2, dtype="float32"))
     np.testing.assert_array_equal(loaded.whitening.projection, whitening().projection)
+    assert loaded.outlier_distance == 0.25
+
+
+@pytest.mark.parametrize("told", [None, '{"epochs": 5}', '{"epochs": 5, "outlier_distance": null}'])
+def test_models_of_older_versions_have_no_outlier_distance(run, told):
+    (run.model / "SHA256SUMS").unlink()
+    path = run.model / "training.json"
+    path.unlink() if told is None else path.write_text(told)
+    assert load_model(run).outlier_distance is None
+
+
+@pytest.mark.parametrize("told", ['{"outlier_distance": "far"}', '{"outlier_distance": -1.0}', "["])
+def test_a_damaged_outlier_distance_is_told(run, told):
+    (run.model / "SHA256SUMS").unlink()
+    (run.model / "training.json").write_text(told)
+    with pytest.raises(InputError, match="The trained model is damaged"):
+        load_model(run)
 
 
 def test_the_cluster_of_each_image_is_listed_by_its_path(run):
@@ -58,8 +80,8 @@ FORMULAS = ["=1+1", "+1", "-1", "@SUM(1)", "\t=1", "\r=1", "\n=1"]
 @pytest.mark.parametrize("name", FORMULAS)
 def test_the_list_of_clusters_holds_no_formulas(tmp_path, network, name):
     run = RunDirectory(tmp_path)
-    clusters = Clusters(np.array([0, 1], "int32"), np.eye(4, 2, dtype="float32"))
-    save_model(run, network, clusters, whitening(), [f"{name}.png", "a=1.png"], epochs=5)
+    model = TrainedModel(network, whitening(), np.eye(4, 2, dtype="float32"))
+    save_model(run, model, np.array([0, 1], "int32"), [f"{name}.png", "a=1.png"], epochs=5)
     with open(run.model / "clusters.csv", newline="", encoding="utf-8") as file:
         assert [row["path"] for row in csv.DictReader(file)] == [f"'{name}.png", "a=1.png"]
 

@@ -1,179 +1,132 @@
-"""The exported model: what it answers, and how a run becomes one."""
-
-import dataclasses
+"""The exported model: what its signatures answer."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from PIL import Image
 
-from dc_keras.assembly import build_untrained
+from dc_keras.clustering.whitening import fit_whitening
 from dc_keras.data.pixels.center_crop import preprocess_for_clustering
-from dc_keras.data.pixels.limits import MAX_PIXELS, NO_IMAGE
-from dc_keras.data.pixels.options import PixelOptions
+from dc_keras.data.pixels.limits import NO_IMAGE
 from dc_keras.errors import InputError
-from dc_keras.models.coupled_sgd import CoupledSGD
 from dc_keras.models.feature_extractor import FEATURES, feature_model
 from dc_keras.models.options import NetworkOptions
 from dc_keras.models.vgg import build_vgg16
-from dc_keras.runs.run_directory import RunDirectory
-from dc_keras.serving.saved_model import (
-    EMPTY,
-    damaged,
-    export,
-    feature_archive,
-    next_version,
-    read_if_possible,
-)
-from encoded_images import encode
+from dc_keras.serving.cluster_model import Cells, ClusterModel
+from dc_keras.serving.saved_model import archive_of, blank_where, layers_of, write_archive
 from fresh_process import parts_loaded_with
-from tiny import tiny
+
+NAMES = ("", "Füchse", "b & c", "")
 
 
 @pytest.fixture(scope="module")
-def features():
-    options = NetworkOptions(image_size=32, width=1 / 16, scaled_fc_init=True)
-    return feature_model(build_vgg16(options, 4), FEATURES)
-
-
-@pytest.fixture(scope="module")
-def serve(features, tmp_path_factory):
-    folder = str(tmp_path_factory.mktemp("export") / "1")
-    feature_archive(features, 32).write_out(folder, verbose=False)
-    return tf.saved_model.load(folder).signatures["serving_default"]
-
-
-@pytest.fixture(scope="module")
-def images():
+def pixels():
     rng = np.random.default_rng(3)
-    pixels = [rng.integers(0, 256, (40 + i, 50, 3), np.uint8) for i in range(4)]
+    return rng.integers(0, 256, (10, 40, 50, 3), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def encoded(pixels):
     return [tf.io.encode_png(image).numpy() for image in pixels]
 
 
-def answer(serve, encoded):
-    """Features and reasons; one row at least is asked for by itself."""
-    found = serve(image_bytes=tf.constant(encoded, tf.string, [len(encoded)]))
-    return found["features"].numpy(), [text.decode() for text in found["status"].numpy()]
+@pytest.fixture(scope="module")
+def crops(encoded):
+    return tf.stack([preprocess_for_clustering(tf.constant(image), 32) for image in encoded])
 
 
-def test_images_are_served_with_what_the_run_read_them_with():
-    values = np.full((8, 64), 290, np.uint16)
-    values[:, :8] = 370
-    encoded = tf.constant(encode(Image.fromarray(values), "PNG"))
-    options = PixelOptions((290, 370), fit="squash")
-    image, status = read_if_possible(encoded, 8, options)
-    assert status.numpy() == b""
-    # White of 370 and black of 290; antialiasing mixes them where they meet.
-    assert image.numpy()[0, :, 0].tolist() == [219, 32] + [0] * 6
-    refused, status = read_if_possible(encoded, 8, PixelOptions(max_pixels=8 * 64 - 1))
-    assert status.numpy().decode() == damaged(511) and not refused.numpy().any()
+@pytest.fixture(scope="module")
+def network():
+    return build_vgg16(NetworkOptions(image_size=32, width=1 / 16, scaled_fc_init=True), 4)
 
 
-def test_good_images_have_an_empty_status(serve, features, images):
-    served, status = answer(serve, images)
-    assert status == [""] * 4
-    crops = tf.stack([preprocess_for_clustering(tf.constant(image), 32) for image in images])
-    expected = features(crops, training=False).numpy()
-    # Float32 sums in another order.
-    np.testing.assert_allclose(served, expected, atol=1e-5 * np.abs(expected).max())
+@pytest.fixture(scope="module")
+def model(network, crops):
+    features = feature_model(network, FEATURES)
+    whitening = fit_whitening(np.asarray(features(crops, training=False)), 5)
+    descriptors = whitening.apply(np.asarray(features(crops, training=False)))
+    return ClusterModel(features, Cells(whitening, descriptors[:4], 0.9))
 
 
-def test_a_bad_image_does_no_harm_to_its_batch(serve, images):
-    bad = [b"", b"no image", images[0][:200], b"\xff\xd8\xff\xe0 not a JPEG"]
-    mixed = [image for pair in zip(images, bad, strict=True) for image in pair]
-    served, status = answer(serve, mixed)
-    assert status == ["", EMPTY, "", NO_IMAGE, "", damaged(MAX_PIXELS), "", damaged(MAX_PIXELS)]
-    assert not served[1::2].any()
-    # The same batch with other good images in the bad ones' places: not a bit differs.
-    others = [image for pair in zip(images, images[::-1], strict=True) for image in pair]
-    np.testing.assert_array_equal(served[::2], answer(serve, others)[0][::2])
+@pytest.fixture(scope="module")
+def signatures(model, network, tmp_path_factory):
+    folder = str(tmp_path_factory.mktemp("export") / "1")
+    layers = layers_of(network, ["relu1_2", "fc6"])
+    write_archive(archive_of(model, names=NAMES, layers=layers), folder)
+    return tf.saved_model.load(folder).signatures
 
 
-@pytest.mark.parametrize("batch", [[], [b"bad"], [b"bad"] * 3])
-def test_batches_without_a_good_image(serve, batch):
-    served, status = answer(serve, batch)
-    assert served.shape == (len(batch), 256) and not served.any()
-    assert status == [NO_IMAGE] * len(batch)
+def ask(signature, encoded):
+    answer = signature(image_bytes=tf.constant(encoded, tf.string, [len(encoded)]))
+    return {name: values.numpy() for name, values in answer.items()}
 
 
-def test_pixels_are_cropped_as_files_are(features, tmp_path, rng):
+def test_what_is_served_has_the_bits_of_the_model(signatures, model, encoded, crops):
+    found = ask(signatures["assign"], encoded)
+    nearest = model.compiled("nearest")(crops)
+    np.testing.assert_array_equal(found["top_clusters"], nearest.clusters)
+    np.testing.assert_array_equal(found["top_distances"], nearest.distances)
+    np.testing.assert_array_equal(found["cluster"], nearest.clusters[:, 0])
+    np.testing.assert_array_equal(found["distance"], nearest.distances[:, 0])
+    np.testing.assert_array_equal(found["margin"], nearest.margins)
+    np.testing.assert_array_equal(found["outlier"], nearest.outliers)
+    assert [name.decode() for name in found["name"]] == [NAMES[c] for c in found["cluster"]]
+    assert found["cluster"][:4].tolist() == [0, 1, 2, 3]
+    for signature, output, answer in (
+        ("serving_default", "features", "features"),
+        ("embedding", "embedding", "embedding"),
+    ):
+        served = ask(signatures[signature], encoded)[output]
+        np.testing.assert_array_equal(served, model.compiled(answer)(crops))
+
+
+def test_an_image_that_cannot_be_read_has_nothing_and_says_why(signatures, encoded):
+    bad = b"no image"
+    for name in ("serving_default", "embedding", "assign", "layers"):
+        served = ask(signatures[name], [encoded[0], bad, encoded[1]])
+        alone = ask(signatures[name], [encoded[0], encoded[2], encoded[1]])
+        status = served.pop("status")
+        assert status.tolist() == [b"", NO_IMAGE.encode(), b""]
+        for output, values in served.items():
+            # The same batch with another image in the bad one's place: not a bit differs.
+            np.testing.assert_array_equal(values[::2], alone[output][::2])
+            blank = {"i": -1, "b": False, "f": 0.0, "O": b""}[values.dtype.kind]
+            assert np.all(values[1] == blank)
+    assert ask(signatures["assign"], [])["cluster"].shape == (0,)
+
+
+def test_layers_that_were_asked_for(signatures, network, encoded, crops):
+    served = ask(signatures["layers"], encoded)
+    expected = feature_model(network, "relu1_2", "fc6")(crops, training=False)
+    for name, values in zip(("relu1_2", "fc6"), expected, strict=True):
+        # Float32 sums in another order.
+        np.testing.assert_allclose(
+            served[name], values, atol=1e-5 * np.abs(np.asarray(values)).max()
+        )
+
+
+def test_pixels_are_cropped_as_files_are(signatures, pixels, encoded):
     """The centre of pixels of any size, also in a batch of none."""
-    feature_archive(features, 32).write_out(str(tmp_path / "1"), verbose=False)
-    serve = tf.saved_model.load(str(tmp_path / "1")).signatures["features_uint8"]
-    pixels = rng.integers(0, 256, (2, 40, 50, 3), np.uint8)
-    served = serve(images=tf.constant(pixels))["features"].numpy()
-    encoded = [tf.io.encode_png(image) for image in pixels]
-    crops = tf.stack([preprocess_for_clustering(image, 32) for image in encoded])
-    expected = features(crops, training=False).numpy()
-    # Float32 sums in another order.
-    np.testing.assert_allclose(served, expected, atol=1e-5 * np.abs(expected).max())
+    serve = signatures["features_uint8"]
+    found = serve(images=tf.constant(pixels))
+    expected = ask(signatures["serving_default"], encoded)["features"]
+    np.testing.assert_array_equal(found["features"], expected)
+    assert (found["status"].numpy() == b"").all()
     nothing = serve(images=tf.zeros((0, 40, 50, 3), tf.uint8))["features"]
     assert nothing.shape == (0, 256)
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    """A run whose checkpoint has the weights that it started from, and its settings."""
-    folder = tmp_path_factory.mktemp("runs") / "run"
-    config = tiny("images", folder, "--precision=mixed_bfloat16")
-    folder.mkdir()
-    config.save(RunDirectory(folder).flags)
-    RunDirectory(folder).save_weights(build_untrained(config), epoch=1)
-    return folder, config
+def test_a_layer_that_is_not_there(network):
+    with pytest.raises(InputError, match="conv9. Expected some of: .*conv1_1.*fc7, head"):
+        layers_of(network, ["fc6", "conv9"])
 
 
-def test_a_run_is_exported_in_float32_whatever_it_was_trained_in(run, images, tmp_path):
-    folder, config = run
-    version = export(str(folder), str(tmp_path / "exported"))
-    assert version == tmp_path / "exported" / "1"
-    serve = tf.saved_model.load(str(version)).signatures["serving_default"]
-    served, _ = answer(serve, images)
-    network = build_untrained(dataclasses.replace(config, precision="float32"))
-    crops = tf.stack([preprocess_for_clustering(tf.constant(image), 32) for image in images])
-    expected = feature_model(network, FEATURES)(crops, training=False).numpy()
-    # Float32 sums in another order.
-    np.testing.assert_allclose(served, expected, atol=1e-5 * np.abs(expected).max())
-
-
-def test_no_optimizer_is_made(run, tmp_path, monkeypatch):
-    def refuse(*arguments, **keywords):
-        raise AssertionError("an optimizer was made")
-
-    monkeypatch.setattr(CoupledSGD, "__init__", refuse)
-    export(str(run[0]), str(tmp_path))
+def test_blanks_by_type():
+    outputs = {"a": tf.constant([[1, 2], [3, 4]]), "b": tf.constant(["x", "y"])}
+    blank = blank_where(tf.constant([True, False]), outputs)
+    assert blank["a"].numpy().tolist() == [[-1, -1], [3, 4]]
+    assert blank["b"].numpy().tolist() == [b"", b"y"]
 
 
 def test_nothing_of_the_training_is_loaded():
     loaded = parts_loaded_with("dc_keras.serving.saved_model")
     assert "serving" in loaded and "training" not in loaded
-
-
-def test_an_output_that_is_a_file_is_refused(run, tmp_path):
-    (tmp_path / "file").touch()
-    with pytest.raises(InputError, match="The output is a file"):
-        export(str(run[0]), str(tmp_path / "file"))
-
-
-@pytest.mark.parametrize("target", ["/dev/null", "file"])
-def test_an_output_that_leads_to_no_folder_is_refused(run, tmp_path, target):
-    (tmp_path / "file").touch()
-    (tmp_path / "out").symlink_to(target)
-    with pytest.raises(InputError, match="The output is a (device|file). .*, which leads to"):
-        export(str(run[0]), str(tmp_path / "out"))
-
-
-def test_a_run_without_a_checkpoint_is_refused(tmp_path):
-    (tmp_path / "run").mkdir()
-    tiny("images", tmp_path / "run").save(RunDirectory(tmp_path / "run").flags)
-    with pytest.raises(InputError, match="no checkpoint yet"):
-        export(str(tmp_path / "run"), str(tmp_path / "out"))
-    assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize(
-    ("taken", "expected"), [([], "1"), (["1", "2"], "3"), (["7"], "8"), (["9", "10", "old"], "11")]
-)
-def test_versions_are_numbered(tmp_path, taken, expected):
-    for name in taken:
-        (tmp_path / name).mkdir()
-    assert next_version(tmp_path) == tmp_path / expected

@@ -13,8 +13,8 @@ from dc_keras.data.batches.uniform import UniformClusterSampler
 from dc_keras.models.feature_extractor import feature_model
 from dc_keras.models.saved_network import load_network
 from dc_keras.runs.run_directory import RunDirectory
-from dc_keras.serving.cluster_ids import write_clusters
-from dc_keras.serving.saved_model import export
+from dc_keras.serving.assigned_images import write_clusters
+from dc_keras.serving.export import export
 from dc_keras.training.loop import callbacks_in_order, record_clusters, train
 from dc_keras.training.recluster import Recluster
 from results import assert_same_assignments, assignments
@@ -129,9 +129,7 @@ def test_final_centroids_are_in_the_order_of_the_numbers(finished):
     assert len(centroids) == 6
     made = finished.path.parent / "again.csv"
     config = finished.config()
-    write_clusters(
-        str(finished.path), config.data_dir, str(made), max_bad_fraction=0.0, batch_size=16
-    )
+    write_clusters(str(finished.path), config.data_dir, str(made), max_bad_fraction=0.0)
     with open(made, newline="") as file:
         found = np.array([int(row["cluster"]) for row in csv.DictReader(file)])
     # The repair of an empty cluster moves points that a nearest-centroid search may put back.

@@ -10,7 +10,7 @@ from dc_keras.data.pixels.augmentation import Augmentation, augment
 from dc_keras.data.pixels.center_crop import preprocess_for_clustering
 from dc_keras.data.pixels.decoding import decode
 from dc_keras.data.sources.packing import _to_pack
-from dc_keras.serving.saved_model import read_if_possible
+from dc_keras.serving.image_bytes import read_if_possible
 from encoded_images import encode, pillow
 
 COLORS, OPACITIES = np.mgrid[0:256, 0:256]

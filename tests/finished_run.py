@@ -3,7 +3,6 @@
 import numpy as np
 
 from dc_keras.clustering.kmeans import nearest_centroids
-from dc_keras.clustering.pseudo_labels import Clusters
 from dc_keras.clustering.whitening import fit_whitening
 from dc_keras.data.batches.ordered import ordered_batches
 from dc_keras.data.sources.manifest import write_manifest
@@ -12,7 +11,7 @@ from dc_keras.models.architectures import build_network
 from dc_keras.models.feature_extractor import FEATURES, feature_model
 from dc_keras.models.options import NetworkOptions
 from dc_keras.runs.run_directory import RunDirectory
-from dc_keras.runs.trained_model import save_model
+from dc_keras.runs.trained_model import TrainedModel, save_model
 from tiny import tiny
 
 
@@ -41,5 +40,6 @@ def finished_run(path, data_dir, num_clusters=3) -> np.ndarray:
     descriptors = whitening.apply(features)
     centroids = descriptors[:num_clusters]
     clusters, _ = nearest_centroids(descriptors, centroids)
-    save_model(run, network, Clusters(clusters, centroids), whitening, source.names, epochs=1)
+    model = TrainedModel(network, whitening, centroids, 0.5)
+    save_model(run, model, clusters, source.names, epochs=1)
     return descriptors
