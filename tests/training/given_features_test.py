@@ -17,6 +17,8 @@ from dc_keras.exploring.exploration import explore
 from dc_keras.runs.given import load_given
 from dc_keras.runs.run_directory import RunDirectory
 from dc_keras.runs.trained_model import load_model
+from dc_keras.serving.model_card import model_card
+from dc_keras.serving.run_model import model_of_run
 from dc_keras.training.given_features import cluster, describe_whitening
 from tiny import tiny
 
@@ -98,7 +100,7 @@ def test_no_training_goes_on_from_it_and_it_has_no_weights(given, folder):
     with pytest.raises(InputError, match="The run was not trained"):
         run.load_weights(keras.Sequential())
     with pytest.raises(InputError, match="The run has no network"):
-        load_model(run).feature_network()
+        model_of_run(run)
 
 
 def test_it_is_evaluated_beside_another_run(given, folder, tmp_path):
@@ -180,6 +182,10 @@ def test_a_given_network_is_that_of_the_run(folder, tmp_path):
     model, config = load_model(run), run.config()
     assert (config.image_size, config.fit, config.whiten) == (24, "squash", True)
     assert model.features is None and model.feature_network().input_shape == (None, 24, 24, 3)
+    # What is exported answers by it, and its card tells what it is.
+    served = model_of_run(run)
+    card = model_card(run, served, ("assign",), onnx=False)
+    assert f"by a network that was given, `{tmp_path}/n.keras`: 3 values, the mean over" in card
     explored = explore(str(run.path))
     # The clusters of the file are those that its network gives.
     away = np.linalg.norm(explored.descriptors[:, None] - model.centroids, axis=-1)
