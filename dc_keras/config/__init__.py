@@ -3,6 +3,7 @@
 TensorFlow is not imported here, so a wrong flag is reported at once.
 """
 
+from dc_keras.config.cluster import ClusterConfig
 from dc_keras.config.flags import exit_with_input_error, parser
 from dc_keras.config.programs import (
     ApplyConfig,
@@ -22,6 +23,7 @@ from dc_keras.config.training import TrainingConfig
 __all__ = [
     "ApplyConfig",
     "AssignConfig",
+    "ClusterConfig",
     "ConvertConfig",
     "DuplicatesConfig",
     "EvaluationConfig",

@@ -4,6 +4,7 @@ evaluate, export, serve-check, assign, pack and convert; gallery, apply, table, 
 """
 
 import dataclasses
+import os
 from typing import ClassVar
 
 from dc_keras.config.flags import Config, argument, flag
@@ -40,7 +41,9 @@ class EvaluationConfig(Config):
         "Networks to compare with, separated by commas: random (with the initial weights of the "
         "run's seed, as they are and with batch norm statistics fitted to the images), init (of a "
         "run with --init_from: what it started from), pixels (no network: the centre crops as they "
-        "are), supervised (the same network trained with the labels). Empty: none.",
+        "are), supervised (the same network trained with the labels), and folders of other runs, "
+        "which are judged on the same images. Empty: none. A run of dc-keras cluster has neither "
+        "random nor supervised.",
     )
     out: str = flag("", "Folder to write the report to; default: evaluation in --run_dir.")
     max_images: int = flag(
@@ -58,12 +61,16 @@ class EvaluationConfig(Config):
         names = (name.strip() for name in self.baseline.split(","))
         return tuple(dict.fromkeys(name for name in names if name))
 
+    def other_runs(self) -> tuple[str, ...]:
+        """Those baselines that are folders of runs."""
+        return tuple(name for name in self.baselines() if name not in BASELINES)
+
     def conflicts(self) -> list[str]:
         found = [
             f"Unknown baseline. Received: --baseline={name}. "
-            f"Expected some of: {', '.join(BASELINES)}."
-            for name in self.baselines()
-            if name not in BASELINES
+            f"Expected some of: {', '.join(BASELINES)}, or the folder of a run."
+            for name in self.other_runs()
+            if not os.path.isfile(os.path.join(name, "flags.cfg"))
         ]
         found += wrong_labels(self.labels)
         if self.labels == "none":
@@ -122,12 +129,24 @@ class AssignConfig(Config):
     run_dir: str = flag("", "Folder of a finished run.", required=True)
     data_dir: str = flag("", "Images to assign to the run's clusters.", required=True)
     out: str = flag("", "CSV file to write, with a line for each image.", required=True)
+    embeddings: str = flag(
+        "", "Features of these images, for a run of dc-keras cluster --embeddings, as there."
+    )
+    paths: str = flag("", "The images of the rows of --embeddings, as for dc-keras cluster.")
     max_bad_fraction: float = flag(0.01, "As for train.py.", at_least=0, below=1)
     value_range: str = value_range_flag("the run's, or what is found in them where it has none")
     max_pixels: int = max_pixels_flag(0, " 0: as many as the run allows.")
 
     def conflicts(self) -> list[str]:
-        return wrong_value_range(self.value_range)
+        found = wrong_value_range(self.value_range)
+        unused = ["max_bad_fraction", "value_range", "max_pixels"] if self.embeddings else ["paths"]
+        if changed := self.changed(*unused):
+            found.append(
+                f"These have no effect {'with' if self.embeddings else 'without'} --embeddings. "
+                f"Received: {', '.join(f'--{name}={getattr(self, name)}' for name in changed)}. "
+                "Leave them out."
+            )
+        return found
 
     def had_no_effect(self, name: str, value: str) -> bool:
         # It made no difference to the result, and steps have sizes of their own now.

@@ -21,12 +21,14 @@ from dc_keras.data.sources.labels import describe_labels
 from dc_keras.errors import CannotWriteError, InputError
 from dc_keras.evaluation.calibration import CALIBRATION_IMAGES, calibrate
 from dc_keras.evaluation.copies import count_copies
+from dc_keras.evaluation.judged_runs import check_can_be_judged, measure_run, row_name
 from dc_keras.evaluation.labelled_images import Split, SplitOptions, open_labelled_images
 from dc_keras.evaluation.measures import Protocol, measure, measure_pixels
-from dc_keras.evaluation.report import CALIBRATED, EvaluationReport
+from dc_keras.evaluation.report import CALIBRATED, GIVEN, EvaluationReport
 from dc_keras.evaluation.supervised import train_supervised
 from dc_keras.machine import configure_devices, make_strategy
 from dc_keras.models.architectures import LAST_CONV
+from dc_keras.runs.given import Given, load_given
 from dc_keras.runs.run_directory import RunDirectory
 from dc_keras.seeds import numpy_rng
 from dc_keras.starting_weights import StartingNetwork, build_from_weights
@@ -66,9 +68,17 @@ def evaluate(config: EvaluationConfig) -> EvaluationReport:
     # What is judged on which classes is known before it takes time.
     print("\n".join(describe_labels(split.train, config.labels)), flush=True)
     _check_writable(folder)
+    others = {other: RunDirectory(other) for other in config.other_runs()}
+    for judged in (run, *others.values()):
+        check_can_be_judged(judged, split)
     copies = count_copies(
-        split.train, split.test, image_size=settings.image_size, batch_size=config.batch_size
+        split.train,
+        split.test,
+        # Networks by others, and AlexNet, take sizes that its thumbnails are no part of.
+        image_size=max(32, settings.image_size // 32 * 32),
+        batch_size=config.batch_size,
     )
+    given = load_given(run)
     report = EvaluationReport(
         run_dir=config.run_dir,
         data_dir=config.data_dir or settings.data_dir,
@@ -80,7 +90,7 @@ def evaluate(config: EvaluationConfig) -> EvaluationReport:
         split=split.description,
         whitened=settings.whiten,
         training_method=settings.clustering,
-        remarks=split.remarks,
+        remarks=(*split.remarks, *_remarks(given)),
         copies=copies.exact,
         near_copies=copies.near,
         calibration=_calibration(settings, len(split.train))[1],
@@ -92,15 +102,22 @@ def evaluate(config: EvaluationConfig) -> EvaluationReport:
         batch_size=config.batch_size,
         seed=settings.seed,
     )
-    networks = networks_to_compare(
-        config.baselines(), run, settings, split, strategy, starting.network
-    )
-    for name, network in networks:
-        print(f"Measuring the {name} network", flush=True)
-        report.add(name, measure(network, split, protocol))
+    if given:
+        print(f"Measuring {given.told}", flush=True)
+        report.add(GIVEN, measure_run(run, split, protocol, strategy))
+    else:
+        networks = networks_to_compare(
+            config.baselines(), run, settings, split, strategy, starting.network
+        )
+        for name, network in networks:
+            print(f"Measuring the {name} network", flush=True)
+            report.add(name, measure(network, split, protocol))
     if "pixels" in config.baselines():
         print("Measuring the pixels", flush=True)
         report.add("pixels", measure_pixels(split, protocol, settings.image_size))
+    for path, other in others.items():
+        print(f"Measuring the run {path}", flush=True)
+        report.add(row_name(path, report.rows), measure_run(other, split, protocol, strategy))
     try:
         report.write(folder)
     except CannotWriteError:
@@ -126,6 +143,15 @@ def what_it_started_from(
             f"--run_dir={config.run_dir}, which had no --init_from. Use --baseline=random."
         )
     return build_from_weights(settings, strategy)
+
+
+def _remarks(given: Given | None) -> tuple[str, ...]:
+    """What a reader should know of features that were given."""
+    if given is None:
+        return ()
+    return (
+        f"The row {GIVEN} is {given.told} of {given.file}, in fc7's place. Nothing was trained.",
+    )
 
 
 def _check_writable(folder: pathlib.Path) -> None:

@@ -15,6 +15,8 @@ from dc_keras.machine import library_versions
 
 # The random networks, as rows: as they start, and with fitted batch norm statistics.
 RANDOM, CALIBRATED = "random", "random, calibrated"
+# What dc-keras cluster was given in place of a training.
+GIVEN = "given"
 
 # Figures in the order of the columns: key, group of columns, title within it, format.
 _COLUMNS = (

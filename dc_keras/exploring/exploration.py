@@ -205,7 +205,12 @@ def _look(
     model = load_model(run)
     with write_directory_atomically(folder) as new:
         seen = look_at_images(
-            model, images.source, new / _THUMBNAILS, batch_size=batch_size, progress=progress
+            model,
+            images.source,
+            images.indices,
+            new / _THUMBNAILS,
+            batch_size=batch_size,
+            progress=progress,
         )
         if not len(seen.kept):
             name, why = next(iter(seen.unreadable.items()))

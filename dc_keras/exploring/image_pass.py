@@ -6,6 +6,8 @@ see `digests`.
 
 import dataclasses
 import os
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -15,7 +17,7 @@ from dc_keras.data.pipelines import in_threads, unchanged
 from dc_keras.data.pixels.center_crop import crop_and_thumbnail
 from dc_keras.data.sources.image_source import ImageSource
 from dc_keras.data.sources.inspection import find_unreadable
-from dc_keras.models.feature_extractor import FEATURES, FeatureExtractor, feature_model
+from dc_keras.models.feature_extractor import FeatureExtractor
 from dc_keras.runs.trained_model import TrainedModel
 
 THUMBNAIL = 64
@@ -43,6 +45,7 @@ class SeenImages:
 def look_at_images(
     model: TrainedModel,
     source: ImageSource,
+    rows: np.ndarray,
     thumbnails_file: str | os.PathLike,
     *,
     batch_size: int,
@@ -53,6 +56,7 @@ def look_at_images(
     Args:
         model: Of a finished run.
         source: The images.
+        rows: Which rows of the run's manifest they are, int64 `(n,)`.
         thumbnails_file: Where thumbnails are written; see `open_thumbnails`.
         batch_size: Images in a step of feature extraction.
         progress: Whether to show a progress bar, with the time left.
@@ -65,7 +69,7 @@ def look_at_images(
     descriptors = np.empty((count, model.whitening.output_dim), np.float32)
     sizes = np.zeros((count, 2), np.int32)
     seen = np.zeros(count, bool)
-    extractor = FeatureExtractor(feature_model(model.network, FEATURES))
+    looking = _looking(model, source, rows, batch_size)
     unreadable: dict[int, str] = {}
     # What fails once and is read well the second time, on a busy network drive, gets another try.
     with tqdm(total=count, desc="Looking at images", unit="image", disable=not progress) as bar:
@@ -73,12 +77,10 @@ def look_at_images(
             rest = np.setdiff1d(np.flatnonzero(~seen), list(unreadable))
             if not len(rest):
                 break
-            for features, (rows, small, size) in extractor.with_others(
-                _batches(source, rest, extractor.image_size, batch_size)
-            ):
-                descriptors[rows] = model.whitening.apply(features)
-                thumbnails[rows], sizes[rows], seen[rows] = small, size, True
-                bar.update(len(rows))
+            for features, (at, small, size) in looking(rest):
+                descriptors[at] = model.whitening.apply(features)
+                thumbnails[at], sizes[at], seen[at] = small, size, True
+                bar.update(len(at))
             missing = np.flatnonzero(~seen)
             if len(missing):
                 found = find_unreadable(source.select(missing), progress=False)
@@ -110,6 +112,24 @@ def open_thumbnails(path: str | os.PathLike, count: int) -> np.ndarray:
     if os.path.getsize(path) != count * int(np.prod(_SHAPE)):
         raise ValueError(f"{path} is not of {count} thumbnails")
     return np.memmap(path, np.uint8, "r", shape=(count, *_SHAPE))
+
+
+def _looking(
+    model: TrainedModel, source: ImageSource, rows: np.ndarray, batch_size: int
+) -> Callable[[np.ndarray], Iterator[tuple[np.ndarray, Any]]]:
+    """A function from indices of images to batches of features with what else is taken of them."""
+    if model.features is None:
+        extractor = FeatureExtractor(model.feature_network())
+        return lambda these: extractor.with_others(
+            _batches(source, these, extractor.image_size, batch_size)
+        )
+    features = model.features
+
+    def by_given(these):
+        for _, others in _batches(source, these, THUMBNAIL, batch_size).as_numpy_iterator():
+            yield features[rows[others[0]]], others
+
+    return by_given
 
 
 def _batches(

@@ -11,6 +11,8 @@ Markdown.
 Exit codes: 0 on success, 2 on flags or images that the program cannot work with.
 """
 
+import os
+
 from dc_keras.config import EvaluationConfig as Settings
 from dc_keras.process import prepare_process
 
@@ -21,9 +23,12 @@ def main(settings: Settings) -> None:
     from dc_keras.evaluation.evaluate import evaluate
 
     report = evaluate(settings)
+    curves = f"{settings.run_dir}/tensorboard"
     print(
         f"{report.to_terminal()}\n"
         f"How it was measured: {settings.out or f'{settings.run_dir}/evaluation'}/report.md\n"
-        f"Cluster of each image: {settings.run_dir}/model/clusters.csv\n"
-        f"Curves and pictures of clusters: tensorboard --logdir={settings.run_dir}/tensorboard"
+        f"Cluster of each image: {settings.run_dir}/model/clusters.csv"
     )
+    # A run of dc-keras cluster has none.
+    if os.path.isdir(curves):
+        print(f"Curves and pictures of clusters: tensorboard --logdir={curves}")

@@ -16,6 +16,7 @@ from dc_keras.process import outlive_readers_of_output, printable
 PROGRAMS = {
     "train": "train on a folder of images",
     "evaluate": "tell whether a run's features are better than those it started from",
+    "cluster": "cluster images by features or a network that you have",
     "assign": "assign images to the clusters of a run",
     "gallery": "make a page that shows the clusters of a run",
     "apply": "apply the labels given in a gallery to its run",

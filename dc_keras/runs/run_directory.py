@@ -5,6 +5,7 @@
         manifest.json           how many these are, and the checksum of manifest.csv
         unreadable.csv          image files that were left out, with the reason
         passed_over.csv         what else lies among the images and is not used, by kind
+        given.json              features or network of a run that was not trained
         metrics.jsonl           one JSON object an epoch
         log.txt                 what was started when, and each clustering in words
         assignments/            epoch-0001.npy, ...: cluster of each image, smallest integer type
@@ -73,6 +74,7 @@ class RunDirectory:
         self.flags = self.path / "flags.cfg"
         self.manifest = self.path / "manifest.csv"
         self.unreadable = self.path / "unreadable.csv"
+        self.given = self.path / "given.json"
         self.metrics = self.path / "metrics.jsonl"
         self.log_file = self.path / "log.txt"
         self.assignments = self.path / "assignments"
@@ -154,6 +156,11 @@ class RunDirectory:
                 "The run directory holds imported weights alone, from which no training can go on. "
                 f"Received: --run_dir={self.path}. Use another --run_dir, with "
                 f"--init_from={self.path} to start from them."
+            )
+        if self.given.exists():
+            raise InputError(
+                "The run directory holds clusters of given features, from which no training can "
+                f"go on. Received: --run_dir={self.path}. Use another --run_dir."
             )
         differing = settings.differences(config)
         if differing:
@@ -319,6 +326,11 @@ class RunDirectory:
             InputError: If there is none, or all are damaged.
         """
         candidates = self.newest_checkpoints()
+        if self.given.exists():
+            raise InputError(
+                "The run was not trained: it has clusters of features or of a network that were "
+                f"given. Received: --run_dir={self.path}. Expected a run of train.py."
+            )
         if not candidates:
             raise InputError(
                 f"The run has no checkpoint yet. Received: --run_dir={self.path}. Expected a run "

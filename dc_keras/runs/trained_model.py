@@ -8,14 +8,18 @@
                         an outlier
     SHA256SUMS          of all of them; models of older versions have none
 
-Weights of PyTorch that were imported have network.keras alone.
+Weights of PyTorch that were imported have network.keras alone. A run of given features has these in
+place of a network:
+
+    features.npy        float32 (n, d), rows as in the manifest
 """
 
 import csv
 import dataclasses
+import importlib.util
 import json
 import pathlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import keras
 import numpy as np
@@ -23,32 +27,61 @@ import numpy as np
 from dc_keras.clustering.whitening import Whitening
 from dc_keras.errors import InputError
 from dc_keras.files import spreadsheet_text, write_atomically, write_directory_atomically
+from dc_keras.models.feature_extractor import FEATURES, feature_model
 from dc_keras.models.saved_network import load_network
 from dc_keras.runs.checksums import SUMS, DamagedFilesError, check_sums, write_sums
+from dc_keras.runs.given import load_given
 from dc_keras.runs.run_directory import RunDirectory
 from dc_keras.runs.whitening_file import load_whitening, save_whitening
 
 NETWORK, _WHITENING, _CENTROIDS = "network.keras", "whitening.npz", "centroids.npy"
 _CLUSTERS, _TRAINING = "clusters.csv", "training.json"
-_ALL = (NETWORK, _WHITENING, _CENTROIDS, _CLUSTERS, _TRAINING)
+_FEATURES = "features.npy"
+_TRAINED = (NETWORK, _WHITENING, _CENTROIDS, _CLUSTERS, _TRAINING)
+_ALL = (*_TRAINED, _FEATURES)
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainedModel:
-    """A network with the clusters that its features make.
+    """A network, or given features, with the clusters that the features make.
 
     Attributes:
-        network: From uint8 images `(n, s, s, 3)` to logits.
+        network: From uint8 images `(n, s, s, 3)` to logits, or None.
         whitening: From features to descriptors.
         centroids: Of the clusters, float32 `(num_clusters, dim)`.
         outlier_distance: From its centroid, above which an image is an outlier; None in models of
             older versions.
+        features: Where there is no network, those of the run's images, float32 `(n, d)`, rows as in
+            the manifest, mapped from their file.
     """
 
-    network: keras.Model
+    network: keras.Model | None
     whitening: Whitening
     centroids: np.ndarray
     outlier_distance: float | None = None
+    features: np.ndarray | None = None
+
+    def known_network(self) -> keras.Model:
+        """The network.
+
+        Raises:
+            InputError: If there is none.
+        """
+        if self.network is None:
+            raise InputError(
+                "The run has no network: the features of its images were given. Expected a run of "
+                "train.py, or one of dc-keras cluster --network; dc-keras assign takes features of "
+                "other images with --embeddings."
+            )
+        return self.network
+
+    def feature_network(self) -> keras.Model:
+        """The network up to its features.
+
+        Raises:
+            InputError: If there is none.
+        """
+        return feature_model(self.known_network(), FEATURES)
 
 
 def save_network(folder: pathlib.Path, network: keras.Model) -> None:
@@ -63,6 +96,7 @@ def save_model(
     assignments: np.ndarray,
     names: Sequence[str],
     epochs: int,
+    features: Iterable[np.ndarray] = (),
 ) -> None:
     """Writes the trained network and the clusters of all images as it sees them at the end.
 
@@ -72,10 +106,15 @@ def save_model(
         assignments: Cluster of each image, int32 `(n,)`.
         names: The images' names.
         epochs: How many the network was trained for.
+        features: Where the model has no network, those of all images in its place, block by block,
+            float32 `(b, d)`.
     """
     run.look_again()
     with write_directory_atomically(run.model) as folder:
-        model.network.save(folder / NETWORK)
+        if model.network is not None:
+            model.network.save(folder / NETWORK)
+        else:
+            _save_features(folder, features, (len(names), len(model.whitening.mean)))
         training = {"epochs": epochs, "outlier_distance": model.outlier_distance}
         (folder / _TRAINING).write_text(json.dumps(training) + "\n")
         save_whitening(folder / _WHITENING, model.whitening)
@@ -89,10 +128,21 @@ def save_model(
         write_sums(folder)
 
 
+def _save_features(
+    folder: pathlib.Path, features: Iterable[np.ndarray], shape: tuple[int, int]
+) -> None:
+    """Writes blocks of features as one array, which need not fit into memory."""
+    with write_atomically(folder / _FEATURES, "wb") as file:
+        header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        for block in features:
+            file.write(np.ascontiguousarray(block, "<f4").tobytes())
+
+
 def is_complete(run: RunDirectory, epochs: int) -> bool:
     """Whether the model of a training of so many epochs was written, and is as it was."""
     try:
-        _check_files(run.model, _ALL)
+        _check_files(run.model, _TRAINED)
         return json.loads((run.model / _TRAINING).read_bytes())["epochs"] == epochs
     except (DamagedFilesError, OSError, ValueError, KeyError, TypeError):
         return False
@@ -120,24 +170,45 @@ def load_model(run: RunDirectory) -> TrainedModel:
             "imported: PyTorch's file holds neither whitening nor centroids. Expected a run of "
             "train.py; the features of this one are there by dc-keras export."
         )
+    # A run of given features has noted so beside them.
+    given = load_given(run)
+    has_network = given is None or given.is_network
+    if given and given.file.startswith("keras_hub:") and not importlib.util.find_spec("keras_hub"):
+        raise InputError(
+            f"The run's network is one of keras_hub, which is not installed. Received: --run_dir="
+            f"{run.path}. Install it with: pip install keras-hub"
+        )
     try:
-        _check_files(run.model, (NETWORK, _WHITENING, _CENTROIDS))
+        _check_files(run.model, (NETWORK if has_network else _FEATURES, _WHITENING, _CENTROIDS))
         model = TrainedModel(
-            network=load_network(run.model / NETWORK),
+            network=load_network(run.model / NETWORK) if has_network else None,
             whitening=load_whitening(run.model / _WHITENING),
             centroids=np.load(run.model / _CENTROIDS, allow_pickle=False),
             outlier_distance=_outlier_distance(run.model / _TRAINING),
+            features=None
+            if has_network
+            else np.load(run.model / _FEATURES, mmap_mode="r", allow_pickle=False),
         )
         if model.centroids.shape[1:] != (model.whitening.output_dim,):
             raise DamagedFilesError(f"{_CENTROIDS} does not fit {_WHITENING}")
+        if model.features is not None and model.features.shape[1:] != model.whitening.mean.shape:
+            raise DamagedFilesError(f"{_FEATURES} does not fit {_WHITENING}")
         return model
     # A damaged file can make its reader raise anything.
     except Exception as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
+        wrote, remedy = (
+            "train.py",
+            (
+                "remove that folder and write it anew from the last checkpoint with: "
+                f"python train.py --flagfile={run.flags}"
+            ),
+        )
+        if given:
+            wrote, remedy = "dc-keras cluster", "cluster anew into another --run_dir"
         raise InputError(
             f"The trained model is damaged. Received: {run.model} ({reason}). Expected the files "
-            "that train.py wrote. Bring them back from a backup, or remove that folder and write "
-            f"it anew from the last checkpoint with: python train.py --flagfile={run.flags}"
+            f"that {wrote} wrote. Bring them back from a backup, or {remedy}"
         ) from error
 
 

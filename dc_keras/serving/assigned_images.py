@@ -7,7 +7,7 @@ import csv
 import dataclasses
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -110,13 +110,7 @@ def write_clusters(
     Raises:
         InputError: If the run is not finished, or images or output do not allow it.
     """
-    folder = os.path.dirname(os.path.abspath(out))
-    if not os.path.isdir(folder):
-        raise InputError(
-            f"The output's folder is missing. Received: --out={out}. "
-            f"Make {folder} first, or choose another place."
-        )
-    check_output_file(out)
+    check_output(out)
     run = RunDirectory(run_dir)
     options = dataclasses.replace(pixel_options(run.config()), **changes)
     progress = sys.stderr.isatty()
@@ -128,17 +122,57 @@ def write_clusters(
     if told:
         print(told)
     model = model_of_run(run)
+    outliers = write_lines(
+        out, assign(model, source, progress=progress), source.names, names, model.cells.top
+    )
+    return Assigned(len(source), outliers, len(seen.unreadable))
+
+
+def check_output(out: str) -> None:
+    """Checks that the file can be written.
+
+    Raises:
+        InputError: If it cannot be.
+    """
+    folder = os.path.dirname(os.path.abspath(out))
+    if not os.path.isdir(folder):
+        raise InputError(
+            f"The output's folder is missing. Received: --out={out}. "
+            f"Make {folder} first, or choose another place."
+        )
+    check_output_file(out)
+
+
+def write_lines(
+    out: str,
+    batches: Iterable[NearestClusters],
+    paths: Iterable[str],
+    names: Sequence[str],
+    top: int,
+) -> int:
+    """Writes the file.
+
+    Args:
+        out: Where to.
+        batches: The nearest clusters of all images, batch by batch, as arrays.
+        paths: The images, in the same order.
+        names: Names of the clusters, or none.
+        top: How many of the nearest clusters are told.
+
+    Returns:
+        How many images were outliers.
+    """
     outliers = 0
+    path_of = iter(paths)
     with write_atomically(out) as file:
         writer = csv.writer(file)
-        writer.writerow(columns(model.cells.top, bool(names)))
-        paths = iter(source.names)
-        for nearest in assign(model, source, progress=progress):
+        writer.writerow(columns(top, bool(names)))
+        for nearest in batches:
             outliers += int(nearest.outliers.sum())
             for row in rows(nearest):
                 named = [spreadsheet_text(names[int(row[0])])] if names else []
-                writer.writerow([spreadsheet_text(next(paths)), *row, *named])
-    return Assigned(len(source), outliers, len(seen.unreadable))
+                writer.writerow([spreadsheet_text(next(path_of)), *row, *named])
+    return outliers
 
 
 def columns(top: int, named: bool) -> list[str]:

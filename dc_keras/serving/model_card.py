@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 
+from dc_keras.config import TrainingConfig
 from dc_keras.data.sources.manifest import read_manifest
 from dc_keras.machine import library_versions
+from dc_keras.runs.given import load_given
 from dc_keras.runs.run_directory import RunDirectory
 from dc_keras.serving.cluster_model import BLOCKS, ClusterModel
 
@@ -36,8 +38,7 @@ def model_card(
     config = run.config()
     sections = [
         "# Model card",
-        f"Features of images by {config.arch} with batch norm, width {config.width:g}, at "
-        f"{config.image_size} pixels, learned by DeepCluster (dc_keras) without labels.",
+        _what_it_is(run, config),
         "## How is it called?",
         _signatures(signatures, onnx),
         "## What was it made of?",
@@ -57,6 +58,19 @@ def model_card(
         "```\n" + _settings(config.to_flagfile()) + "```",
     ]
     return "\n\n".join(sections) + "\n"
+
+
+def _what_it_is(run: RunDirectory, config: TrainingConfig) -> str:
+    given = load_given(run)
+    if given is None:
+        return (
+            f"Features of images by {config.arch} with batch norm, width {config.width:g}, at "
+            f"{config.image_size} pixels, learned by DeepCluster (dc_keras) without labels."
+        )
+    return (
+        f"Features of images by a network that was given, `{given.file}`: {given.told}. Nothing "
+        "was trained here; the clusters are of these features."
+    )
 
 
 def _signatures(names: Sequence[str], onnx: bool) -> str:

@@ -8,7 +8,7 @@ from dc_keras.assembly import build_untrained
 from dc_keras.config import TrainingConfig
 from dc_keras.models.feature_extractor import FEATURES, feature_model
 from dc_keras.runs.run_directory import RunDirectory
-from dc_keras.runs.trained_model import load_model
+from dc_keras.runs.trained_model import TrainedModel, load_model
 from dc_keras.serving.cluster_model import Cells, ClusterModel
 
 
@@ -19,13 +19,17 @@ def model_of_run(run: RunDirectory) -> ClusterModel:
         run: The run.
 
     Raises:
-        InputError: If the run is not finished, has no clusters, or is damaged.
+        InputError: If the run is not finished, has no clusters or no network, or is damaged.
     """
     config = run.config()
     trained = load_model(run)
-    network = in_float32(trained.network, config)
-    cells = Cells(trained.whitening, trained.centroids, trained.outlier_distance)
-    return ClusterModel(feature_model(network, FEATURES), cells)
+    network = in_float32(trained.known_network(), config)
+    return ClusterModel(feature_model(network, FEATURES), cells_of(trained))
+
+
+def cells_of(trained: TrainedModel) -> Cells:
+    """What makes clusters of the features of a run."""
+    return Cells(trained.whitening, trained.centroids, trained.outlier_distance)
 
 
 def in_float32(network: keras.Model, config: TrainingConfig) -> keras.Model:

@@ -6,13 +6,14 @@ features of all images  ->  PCA, whitening, L2  ->  k-means  ->  pseudo-labels
 import dataclasses
 import functools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from dc_keras.clustering.cluster_quality import normalized_mutual_information, size_statistics
-from dc_keras.clustering.descriptors import compute_descriptors
+from dc_keras.clustering.descriptors import Descriptors, compute_descriptors
 from dc_keras.clustering.kmeans import nearest_centroids
 from dc_keras.clustering.matching import numbers_that_last
 from dc_keras.clustering.outliers import outlier_distance
@@ -68,6 +69,65 @@ class Views:
     batches: Callable[[int], tf.data.Dataset]
 
 
+class FeatureClusters(NamedTuple):
+    """A clustering by features alone.
+
+    Attributes:
+        clusters: Pseudo-labels and centroids.
+        descriptors: What was clustered, with their whitening.
+        seconds: Time of each stage: features, pca, and kmeans with repair (or pic).
+    """
+
+    clusters: Clustering
+    descriptors: Descriptors
+    seconds: dict[str, float]
+
+
+def cluster_features(
+    extract: Callable[[np.ndarray], Iterable[np.ndarray]],
+    num_images: int,
+    options: ClusteringOptions,
+    *,
+    seed: int,
+    turn: int,
+    progress: bool = False,
+) -> FeatureClusters:
+    """Clusters images by features, wherever these are from.
+
+    Args:
+        extract: From image indices `(m,)` to batches of their features, float32 `(b, d)`.
+        num_images: Number of images `n`.
+        options: How they are clustered.
+        seed: The run's seed.
+        turn: Number of the clustering within the run; it gets draws of its own.
+        progress: Whether to show progress bars.
+
+    Raises:
+        InputError: If there are fewer images than clusters.
+        DegenerateDataError: If the features are not finite or all alike.
+    """
+    started = time.monotonic()
+    descriptors = compute_descriptors(
+        extract,
+        num_images,
+        pca_dim=options.pca_dim,
+        pca_images=options.pca_images,
+        whiten=options.whiten,
+        rng=numpy_rng(seed, "pca sample", turn),
+        progress=progress,
+    )
+    extracted = time.monotonic()
+    clusters = assign_pseudo_labels(
+        descriptors.values, options, seed=seed, turn=turn, progress=progress
+    )
+    seconds = {
+        "features": extracted - started - descriptors.pca_seconds,
+        "pca": descriptors.pca_seconds,
+        options.method: time.monotonic() - extracted,
+    }
+    return FeatureClusters(clusters, descriptors, seconds)
+
+
 class ImageClusterer:
     """Clusters the images of a source.
 
@@ -115,23 +175,17 @@ class ImageClusterer:
             InputError: If there are fewer images than clusters, or too many images are gone.
             DegenerateDataError: If the features are not finite or all alike.
         """
-        started = time.monotonic()
-        descriptors = compute_descriptors(
+        clusters, descriptors, seconds = cluster_features(
             self._features,
             len(self._source),
-            pca_dim=self._options.pca_dim,
-            pca_images=self._options.pca_images,
-            whiten=self._options.whiten,
-            rng=numpy_rng(self._seed, "pca sample", turn),
+            self._options,
+            seed=self._seed,
+            turn=turn,
             progress=self._progress,
         )
-        extracted = time.monotonic()
-        clusters = assign_pseudo_labels(
-            descriptors.values, self._options, seed=self._seed, turn=turn, progress=self._progress
-        )
-        clustered = time.monotonic()
         retrieved = {}
         if self._views is not None:
+            started = time.monotonic()
             chosen, batches = self._views.indices, self._views.batches
             retrieved = view_figures(
                 descriptors.whitening.apply(np.concatenate(list(self._read(chosen, batches)))),
@@ -139,27 +193,14 @@ class ImageClusterer:
                 clusters.assignments[chosen],
                 clusters.centroids,
             )
-        seconds = {
-            "features": extracted
-            - started
-            - descriptors.pca_seconds
-            + time.monotonic()
-            - clustered,
-            "pca": descriptors.pca_seconds,
-            self._options.method: clustered - extracted,
-        }
+            seconds["features"] += time.monotonic() - started
         numbers, change = np.arange(len(clusters.centroids), dtype=np.int32), {}
         if previous is not None:
             numbers, churn = numbers_that_last(previous, clusters.assignments, len(numbers))
             nmi = normalized_mutual_information(clusters.assignments, previous)
             change = {"nmi_previous": nmi, "churn": churn}
-        labels = self._source.labels
-        agreement = {}
-        if labels is not None:
-            nmi = normalized_mutual_information(clusters.assignments, labels)
-            agreement = {"nmi_labels": nmi}
-        figures = clustering_figures(clusters, descriptors.whitening)
-        figures |= change | agreement | retrieved
+        figures = clustering_figures(clusters, descriptors.whitening, self._source.labels)
+        figures |= change | retrieved
         return ClusteredImages(
             clusters,
             numbers,
@@ -268,16 +309,23 @@ def view_figures(
     }
 
 
-def clustering_figures(clusters: Clustering, whitening: Whitening) -> dict[str, float]:
-    """The figures that a clustering has by itself.
+def clustering_figures(
+    clusters: Clustering, whitening: Whitening, labels: np.ndarray | None = None
+) -> dict[str, float]:
+    """The figures that a clustering has by itself, and beside labels.
 
     Args:
         clusters: The clustering.
         whitening: The whitening of its descriptors.
+        labels: Class of each image, int32 `(n,)`, or None.
 
     Returns:
         Plain floats and integers by name.
     """
+    agreement = {}
+    if labels is not None:
+        nmi = normalized_mutual_information(clusters.assignments, labels)
+        agreement = {"nmi_labels": nmi}
     return {
         "objective": float(clusters.objectives[-1]),
         "clusters": len(clusters.sizes),
@@ -286,4 +334,5 @@ def clustering_figures(clusters: Clustering, whitening: Whitening) -> dict[str, 
         "descriptor_dim": whitening.output_dim,
         "explained_variance": whitening.explained_variance,
         "effective_rank": whitening.effective_rank,
+        **agreement,
     }

@@ -41,7 +41,7 @@ class ImageOptions:
         seed: The run's seed.
         labels: Where their labels are, for figures alone; see `open_source`.
         pixels: How all that reads the images makes pixels of them.
-        image_size: Side in pixels of the squares that the network sees.
+        image_size: Side in pixels of the squares that the network sees; 0 where there is none.
     """
 
     data_dir: str
@@ -84,7 +84,7 @@ def open_images(options: ImageOptions, run: RunDirectory) -> SourceWithStandIns:
         if len(positions):
             source = _decoded(source, options, run)
         return SourceWithStandIns(source, manifest.names, options.max_bad_fraction, report)
-    source = _open_new(source, options, run)
+    source = record_new(source, options, run)
     return SourceWithStandIns(
         _decoded(source, options, run), source.names, options.max_bad_fraction, report
     )
@@ -114,8 +114,20 @@ def _with_labels(source: ImageSource, manifest: Manifest) -> ImageSource:
     return source
 
 
-def _open_new(source: ImageSource, options: ImageOptions, run: RunDirectory) -> ImageSource:
-    """Leaves out what cannot be read or is no image, and writes the manifest and lists of these."""
+def record_new(source: ImageSource, options: ImageOptions, run: RunDirectory) -> ImageSource:
+    """Leaves out what cannot be read or is no image, and writes the manifest and lists of these.
+
+    Args:
+        source: The images of a new run, all that were found.
+        options: How many clusters they are for, and how they are read.
+        run: Its folder is made.
+
+    Returns:
+        Those that can be read, with the range of their values.
+
+    Raises:
+        InputError: If too many cannot be, or there are fewer than clusters.
+    """
     found = source.findings.lines(listed_in=run.path / PASSED_OVER)
     for line in [*found, *describe_labels(source, options.labels)]:
         print(line)
@@ -135,7 +147,8 @@ def _open_new(source: ImageSource, options: ImageOptions, run: RunDirectory) -> 
     write_manifest(readable, run.manifest)
     seen = seen.of_readable()
     readable, told = with_value_range(readable, seen.is_deep, SEE_FLAG)
-    for line in [told, *describe_crops(seen.sizes, options)]:
+    crops = describe_crops(seen.sizes, options) if options.image_size else []
+    for line in [told, *crops]:
         if line:
             print(line)
     return readable

@@ -6,6 +6,7 @@ what they look like: hence the mosaics.
 """
 
 import time
+from collections.abc import Mapping
 
 import keras
 import numpy as np
@@ -149,7 +150,16 @@ class Monitor(keras.callbacks.Callback):
 
 def describe(turn: Turn) -> str:
     """One line for the log about the clustering that an epoch begins with."""
-    figures, seconds = turn.figures, turn.seconds
+    return f"Clustering {turn.epoch + 1}: {describe_clusters(turn.figures, turn.seconds)}"
+
+
+def describe_clusters(figures: Mapping[str, float], seconds: Mapping[str, float]) -> str:
+    """What is known of a clustering, in a line.
+
+    Args:
+        figures: By name, as of `clustering_figures` and those beside them.
+        seconds: Time of each stage.
+    """
     parts = [
         f"{figures['clusters']} clusters of {figures['smallest']} to "
         f"{figures['largest']} images (largest {figures['largest_fraction']:.1%})"
@@ -166,7 +176,7 @@ def describe(turn: Turn) -> str:
     if "nmi_labels" in figures:
         parts.append(f"NMI with the labels {figures['nmi_labels']:.3f}")
     parts.append(", ".join(f"{name} {value:.1f} s" for name, value in seconds.items()))
-    return f"Clustering {turn.epoch + 1}: " + "; ".join(parts)
+    return "; ".join(parts)
 
 
 def tile(images: np.ndarray, columns: int) -> np.ndarray:

@@ -6,6 +6,7 @@ import pytest
 
 from dc_keras.config import (
     AssignConfig,
+    ClusterConfig,
     ConvertConfig,
     DuplicatesConfig,
     EvaluationConfig,
@@ -35,6 +36,57 @@ def test_unknown_baselines_are_refused():
         InputError, match="--baseline=best. Expected some of: random, init, pixels, supervised"
     ):
         EvaluationConfig.from_arguments(["--run_dir=r", "--baseline=best"]).validate()
+
+
+def test_other_runs_are_baselines(tmp_path):
+    (tmp_path / "flags.cfg").write_text("")
+    config = EvaluationConfig.from_arguments(["--run_dir=r", f"--baseline=pixels,{tmp_path}"])
+    config.validate()
+    assert config.other_runs() == (str(tmp_path),)
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ([], "--embeddings .or --network. must be given"),
+        (["--embeddings=f.npy", "--network=n.keras"], "--embeddings with --network. Leave one"),
+        (["--embeddings=f.npy", "--pixels=0..1"], "with --network alone. Received: --pixels=0..1"),
+        (["--embeddings=f.npy", "--fit=pad", "--tokens=first"], "--tokens=first, --fit=pad"),
+        (["--network=n.keras", "--paths=p.txt"], "with --embeddings alone. Received: --paths"),
+        (["--network=n.keras", "--labels=some"], "Invalid --labels"),
+        (["--network=n.keras", "--value_range=3"], "Invalid --value_range"),
+    ],
+)
+def test_what_clustering_alone_cannot_use_is_refused(flags, words):
+    with pytest.raises(InputError, match=words):
+        ClusterConfig.from_arguments(["--data_dir=d", "--run_dir=r", *flags]).validate()
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--paths=p.txt"], "no effect without --embeddings. Received: --paths=p.txt"),
+        (["--embeddings=f.npy", "--max_pixels=9"], "no effect with --embeddings. Received: --max"),
+    ],
+)
+def test_what_assigning_by_features_cannot_use_is_refused(flags, words):
+    given = ["--run_dir=r", "--data_dir=d", "--out=o.csv"]
+    AssignConfig.from_arguments([*given, "--embeddings=f.npy", "--paths=p.txt"]).validate()
+    with pytest.raises(InputError, match=words):
+        AssignConfig.from_arguments([*given, *flags]).validate()
+
+
+def test_a_clustering_alone_has_the_settings_of_a_run():
+    flags = ["--data_dir=d", "--run_dir=r", "--network=n", "--seed=7", "--whiten", "--fit=pad"]
+    run = ClusterConfig.from_arguments(flags).run_settings(num_images=4000, image_size=28)
+    assert (run.num_clusters, run.image_size, run.seed, run.whiten, run.fit) == (
+        100,
+        28,
+        7,
+        True,
+        "pad",
+    )
+    assert run.clustering == "kmeans" and run.kmeans_spherical
 
 
 def test_each_baseline_is_measured_once():

@@ -14,6 +14,7 @@ VALID = ["--data_dir=images", "--run_dir=run"]
 HELP = {
     "train": ("Trains DeepCluster on a folder of images", "--num_clusters"),
     "evaluate": ("Evaluates a run of train.py", "--baseline"),
+    "cluster": ("Clusters images by features that you have", "--embeddings"),
     "assign": ("Assigns images, also ones that were not trained on", "--max_bad_fraction"),
     "gallery": ("Makes a page that shows the clusters of a finished run", "--out"),
     "apply": ("Applies labels that were given in a gallery", "--[no]undo"),

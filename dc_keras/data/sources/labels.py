@@ -6,6 +6,7 @@ Labels are never trained on: they serve figures alone.
 import os
 import re
 from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 
@@ -14,6 +15,8 @@ from dc_keras.data.sources.folder import FolderSource
 from dc_keras.data.sources.image_source import ImageSource
 from dc_keras.data.sources.tables import read_table
 from dc_keras.errors import InputError
+
+Listed = TypeVar("Listed")
 
 FOLDERS, NONE = "folders", "none"
 _SHOWN = 10
@@ -51,7 +54,7 @@ def give_labels(source: ImageSource, labels: str) -> None:
             "the columns path and label."
         )
     by_name = dict(zip(table.paths, table.labels, strict=True))
-    found = [_label_of(name, source, by_name, labels) for name in source.names]
+    found = [entry_of(name, source, by_name, labels) for name in source.names]
     missing = [name for name, label in zip(source.names, found, strict=True) if not label]
     if missing:
         raise InputError(
@@ -62,16 +65,30 @@ def give_labels(source: ImageSource, labels: str) -> None:
     source.labels, source.class_names = numbered_classes([label or "" for label in found])
 
 
-def _label_of(name: str, source: ImageSource, by_name: Mapping[str, str], file: str) -> str | None:
-    if name in by_name or not isinstance(source, FolderSource):
-        return by_name.get(name, by_name.get(name.removeprefix(getattr(source, "common", ""))))
+def entry_of(
+    name: str, source: ImageSource, by_path: Mapping[str, Listed], file: str
+) -> Listed | None:
+    """What a list says of an image, whose path may be written there in several ways.
+
+    Args:
+        name: The image's name.
+        source: Where it is from.
+        by_path: What the list says, by the paths in it: names of images, that is below the data
+            folder; absolute paths; or such from the list's folder or the working directory on.
+        file: The list.
+
+    Returns:
+        What it says, or None.
+    """
+    if name in by_path or not isinstance(source, FolderSource):
+        return by_path.get(name, by_path.get(name.removeprefix(getattr(source, "common", ""))))
     path = os.path.abspath(os.path.join(source.root, name))
     # An absolute path, one from the file's folder on, or one from the working directory on.
     for start in (os.sep, os.path.dirname(os.path.abspath(file)), os.getcwd()):
-        if (label := by_name.get(os.path.join(start, os.path.relpath(path, start)))) is not None:
-            return label
-        if (label := by_name.get(os.path.relpath(path, start))) is not None:
-            return label
+        if (found := by_path.get(os.path.join(start, os.path.relpath(path, start)))) is not None:
+            return found
+        if (found := by_path.get(os.path.relpath(path, start))) is not None:
+            return found
     return None
 
 

@@ -1,0 +1,1 @@
+"""Features of images that were computed elsewhere."""
