@@ -10,7 +10,7 @@ RUNTIME := $(VENV)/.installed
 DEVELOPMENT := $(VENV)/.installed-dev
 BENCHMARKS := $(VENV)/.installed-benchmarks
 STAGES := sampling kmeans jpeg_to_batch center_crop train_step extraction growth start_up epoch \
-  clustering_memory pca gallery
+  clustering_memory pca gallery serving
 # Tests of what needs no network: arrays, flags, tools.
 FAST := tests/clustering tests/config tests/tools
 # Keras 3.15 starts at Python 3.11, TensorFlow 2.21 ends at 3.13; Debian has venv in a package apart.
@@ -110,8 +110,9 @@ $(DEVELOPMENT): requirements-dev.txt $(RUNTIME)
 	@$(PIP_INSTALL) -r requirements-dev.txt
 	@touch $@
 
-$(BENCHMARKS): requirements-torch.txt requirements-benchmarks.txt requirements-browser.txt $(DEVELOPMENT)
+$(BENCHMARKS): requirements-torch.txt requirements-benchmarks.txt requirements-browser.txt \
+  requirements-serving.txt $(DEVELOPMENT)
 	@echo "Installing PyTorch and Matplotlib for the comparisons"
 	@$(PIP_INSTALL) -r requirements-torch.txt -r requirements-benchmarks.txt \
-	  -r requirements-browser.txt
+	  -r requirements-browser.txt -r requirements-serving.txt
 	@touch $@

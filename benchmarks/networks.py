@@ -12,7 +12,7 @@ import argparse
 import contextlib
 import functools
 import multiprocessing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
@@ -46,20 +46,16 @@ def compare(
     """
     for side, batch in {32: QUICK_BATCH}.items() if options.quick else BATCHES.items():
         for precision in precisions():
-            with in_processes(side, batch, precision, train) as contenders:
+            with in_processes(_contenders(side, batch, precision, train)) as contenders:
                 measured = rates(contenders, options.turns, seconds=0.0 if options.quick else 2.0)
             setting = f"VGG16-BN, {side} px, batch of {batch}, {precision}"
             subject = Subject(stage, setting, ["tensorflow", "keras", "torch"])
             report_speed(options, subject, measured, "images/s", goals=goals)
 
 
-@contextlib.contextmanager
-def in_processes(
-    side: int, batch: int, precision: str, train: bool
-) -> Iterator[dict[str, Callable[[], float]]]:
-    """The contenders, each of which works in a process of its own and waits while others do."""
+def _contenders(side: int, batch: int, precision: str, train: bool) -> dict[str, tuple]:
     layouts = {NCHW: ("contiguous_format", "float32"), CHANNELS_LAST: ("channels_last", precision)}
-    wanted = {
+    return {
         "ours": (ours, side, batch, precision, train),
         **{
             name: (theirs, side, batch, layout, kind, train)
@@ -67,6 +63,15 @@ def in_processes(
         },
         ROOF: (roof, side, batch, precision, train),
     }
+
+
+@contextlib.contextmanager
+def in_processes(wanted: Mapping[str, tuple]) -> Iterator[dict[str, Callable[[], float]]]:
+    """The contenders, each of which works in a process of its own and waits while others do.
+
+    Args:
+        wanted: By name the function that makes each, and its arguments.
+    """
     with contextlib.ExitStack() as stack:
         contenders, first = {}, []
         for name, made_by in wanted.items():

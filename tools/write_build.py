@@ -29,8 +29,20 @@ DISTRIBUTIONS = {
     "sklearn": "scikit-learn",
 }
 # Packages that the code does without where they are missing: requirements-browser.txt, -data.txt,
-# -torch.txt and -benchmarks.txt. They are in no lock, so Bazel's tests skip what needs them.
-OPTIONAL = {"array_record", "matplotlib", "playwright", "pyarrow", "tensorflow_datasets", "torch"}
+# -torch.txt, -serving.txt and -benchmarks.txt. They are in no lock, so Bazel's tests skip what
+# needs them.
+OPTIONAL = {
+    "array_record",
+    "matplotlib",
+    "onnx",
+    "onnxruntime",
+    "playwright",
+    "pyarrow",
+    "tensorflow_datasets",
+    "tensorflow_serving",
+    "tf2onnx",
+    "torch",
+}
 # Packages that are loaded without an import, by what is written instead.
 LOADED_BY = {"tf.summary": "tensorboard", "keras.callbacks.TensorBoard": "tensorboard"}
 # Files that a module reads, beside it.
