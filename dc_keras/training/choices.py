@@ -21,12 +21,11 @@ from dc_keras.config import TrainingConfig
 from dc_keras.config.training import CHOOSABLE
 from dc_keras.data.pixels.center_crop import shown_part
 from dc_keras.data.pixels.options import CROP, CROP_LARGE
-from dc_keras.training.run_time import Measured, in_words, run_time
+from dc_keras.training.run_time import Measured, in_words, num_clusterings, run_time
 
-# At this width and size 200,000 crops taught most of what there was to learn, and no image needs
-# to be seen more often than the presets show theirs.
-_ENOUGH, _PASSES = 200_000, 200
-# A wider network starts with more that it has to learn.
+# So many crops teach most of what there is to learn, or so many passes over few images.
+_ENOUGH, _PASSES = 100_000, 100
+# What a wider network should see, which has more to learn.
 _ENOUGH_FOR_WIDE = 1_000_000
 # So that clusters are renewed now and then.
 _FEWEST_PASSES = 10
@@ -162,7 +161,7 @@ def choose(
 
 
 def _basis(facts: Facts, config: TrainingConfig, speed: Speed) -> Iterator[Choice]:
-    yield Choice("mode", config.mode, "learns more than the published recipe from so little")
+    yield Choice("mode", config.mode, "learns more than the published recipe, except of millions")
 
 
 def _clusters(facts: Facts, config: TrainingConfig, speed: Speed) -> Iterator[Choice]:
@@ -260,7 +259,9 @@ def _pixels(facts: Facts, config: TrainingConfig, speed: Speed) -> Iterator[Choi
     area = round(min(0.5, max(0.08, (_SMALLEST_CROP / facts.short_side) ** 2)), 2)
     why = "as published"
     if area > 0.08:
-        why = f"{_SMALLEST_CROP} of {facts.short_side} pixels each way, or half"
+        why = f"a crop of {facts.short_side} pixels has {_SMALLEST_CROP} each way"
+    if area == 0.5:
+        why = f"less of {facts.short_side} pixels shows nothing"
     yield Choice("crop_min_area", area, why)
     yield Choice("hflip", True, "usual; for text and digits give --hflip=false")
     coloured = facts.coloured >= _COLOURED
@@ -317,7 +318,8 @@ def _length(facts: Facts, config: TrainingConfig, speed: Speed) -> Iterator[Choi
     if "epochs" not in config.to_choose:
         epochs = config.epochs
     reassign = min(_reassign(epochs), float(epochs))
-    yield Choice("reassign", reassign, f"clusters are renewed {int(epochs / reassign)} times")
+    turns = num_clusterings(epochs, reassign)
+    yield Choice("reassign", reassign, f"{turns} clusterings, of which there shall be several")
     yield Choice("epochs", epochs, why)
 
 

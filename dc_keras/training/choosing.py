@@ -71,8 +71,8 @@ def with_choices(config: TrainingConfig, run: RunDirectory) -> Chosen:
     began = time.monotonic()
     strategy = assembly.prepare_devices(config)
     source = open_source(config.data_dir, config.labels, assembly.pixel_options(config))
-    if "num_clusters" not in config.to_choose:
-        check_number_of_clusters(config.num_clusters, len(source))
+    fewest = 2 if "num_clusters" in config.to_choose else config.num_clusters
+    check_number_of_clusters(fewest, len(source))
     sample = take_sample(config, source, _IMAGES, max_bad_fraction=1.0)
     facts = look(source, sample, strategy, config.hours * 3600)
 

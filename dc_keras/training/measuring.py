@@ -7,6 +7,7 @@ import resource
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -41,7 +42,7 @@ class Effort:
         images: Images whose features are computed.
         steps: Training steps.
         warm_up: Of these, the first ones, which are not counted: they compile the network.
-        seconds: After which no further step or batch is begun; those that are counted need two.
+        seconds: After which no further step or batch is begun, if some were counted.
     """
 
     images: int = 2048
@@ -145,7 +146,6 @@ class _Clock(keras.callbacks.Callback):
     def __init__(self, effort: Effort):
         super().__init__()
         self._effort = effort
-        self._began = time.monotonic()
         self.times: list[float] = []
 
     @property
@@ -155,8 +155,9 @@ class _Clock(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         self.times.append(time.monotonic())
-        enough = self.times[-1] - self._began > self._effort.seconds and len(self.times) > 3
-        if enough and self.model is not None:
+        counted = self.counted
+        took = counted[-1] - counted[0]
+        if took > self._effort.seconds and len(counted) > 2 and self.model is not None:
             self.model.stop_training = True
 
 
@@ -216,9 +217,8 @@ def _seconds_of_pca(
     count: int, feature_dim: int, config: TrainingConfig, rng: np.random.Generator
 ) -> float:
     features = rng.normal(size=[count, feature_dim]).astype(np.float32)
-    started = time.monotonic()
-    fit_whitening(features, min(config.pca_dim, count), whiten=config.whiten, copy=False)
-    return time.monotonic() - started
+    dim = min(config.pca_dim, count)
+    return _seconds(lambda: fit_whitening(features, dim, whiten=config.whiten), tries=3)
 
 
 def _seconds_of_search(
@@ -233,7 +233,15 @@ def _seconds_of_search(
     tried = min(compared, _COMPARED)
     points = rng.normal(size=[_POINTS, options.pca_dim]).astype(np.float32)
     centroids = rng.normal(size=[tried, options.pca_dim]).astype(np.float32)
-    nearest_centroids(points, centroids)
-    started = time.monotonic()
-    nearest_centroids(points, centroids)
-    return (time.monotonic() - started) / _POINTS * passes * compared / tried
+    taken = _seconds(lambda: nearest_centroids(points, centroids), tries=6)
+    return taken / _POINTS * passes * compared / tried
+
+
+def _seconds(work: Callable[[], object], tries: int) -> float:
+    """What something takes, in the middle of some tries: one may have waited for others."""
+    times = []
+    for _ in range(tries):
+        started = time.monotonic()
+        work()
+        times.append(time.monotonic() - started)
+    return float(np.median(times))
