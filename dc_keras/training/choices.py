@@ -102,14 +102,14 @@ class Speed:
         )
 
 
-# Where nothing was measured yet: two processor cores, 32 pixels, width 0.25.
+# Where nothing was measured yet: two busy processor cores, 32 pixels, width 0.25.
 GUESS = Measured(
     start=20,
     epoch=0.5,
-    crop=2e-3,
+    crop=4e-3,
     reading=2e-4,
-    features=6e-4,
-    pca=5e-4,
+    features=1e-3,
+    pca=2.0,
     search=1e-4,
     feature_dim=1024,
     weights=10**7,
@@ -132,7 +132,7 @@ class Choice(NamedTuple):
 
 
 def choose(
-    facts: Facts, config: TrainingConfig, speed: Speed, *, settled: bool = False
+    facts: Facts, config: TrainingConfig, speed: Speed
 ) -> tuple[TrainingConfig, list[Choice]]:
     """Chooses the flags that `config.choose` names.
 
@@ -140,19 +140,14 @@ def choose(
         facts: What is known of images and machine.
         config: The settings, with what was given.
         speed: What a network takes; those of other sizes are worked out from it.
-        settled: Whether to keep to that network's size and width.
 
     Returns:
         The settings with what was chosen, in which nothing waits to be chosen any more; and the
         choices with their reasons, in the order of `CHOOSABLE`.
     """
-    wanted, network = config.to_choose, _network
-    if settled:
-        taken: dict[str, Any] = {"image_size": speed.image_size, "width": speed.width}
-        changes = {name: taken[name] for name in taken.keys() & wanted}
-        config, network = dataclasses.replace(config, **changes), _told_network
+    wanted = config.to_choose
     made: list[Choice] = []
-    for chooser in (_basis, _clusters, network, _pixels, _steps, _length):
+    for chooser in (_basis, _clusters, _network, _pixels, _steps, _length):
         found = [choice for choice in chooser(facts, config, speed) if choice.name in wanted]
         made += found
         config = dataclasses.replace(config, **{choice.name: choice.value for choice in found})

@@ -26,9 +26,10 @@ from dc_keras.training.measuring import Effort, Sample, measure, take_sample
 from dc_keras.training.run_time import Measured, run_time
 
 _IMAGES = 512
-_EFFORT = Effort(images=256, steps=12, warm_up=2, seconds=8.0)
-# Networks that are tried at most, and the part of the time after which no other one is.
-_TRIES, _PART = 3, 0.15
+_EFFORT = Effort(images=256, steps=12, warm_up=1, seconds=6.0)
+# Networks that are tried at most, and the part of the time, and the seconds, after which none is;
+# what the one that is chosen takes is then worked out from another.
+_TRIES, _PART, _SECONDS = 3, 0.15, 40
 # Left for what is not foreseen.
 _SPARE = 0.05
 # A pixel has a colour where its channels differ by more than grey JPEGs' do.
@@ -68,7 +69,11 @@ def with_choices(config: TrainingConfig, run: RunDirectory) -> Chosen:
         return Chosen(dataclasses.replace(config, **kept, choose="", hours=1.0))
     # Whether it can be there at all.
     run.check(config)
-    began = time.monotonic()
+    return _chosen(config, began=time.monotonic())
+
+
+def _chosen(config: TrainingConfig, began: float) -> Chosen:
+    """Looks at the images, tries networks until the one that is chosen was tried, and chooses."""
     strategy = assembly.prepare_devices(config)
     source = open_source(config.data_dir, config.labels, assembly.pixel_options(config))
     fewest = 2 if "num_clusters" in config.to_choose else config.num_clusters
@@ -80,23 +85,28 @@ def with_choices(config: TrainingConfig, run: RunDirectory) -> Chosen:
         left = (facts.seconds - (time.monotonic() - began)) * (1 - _SPARE)
         return dataclasses.replace(facts, seconds=left)
 
-    print("Trying how fast this machine is ...", file=sys.stderr, flush=True)
-    speed, tried = Speed(32, 0.25, GUESS), 0
-    while tried == 0 or (tried < _TRIES and time.monotonic() - began < _PART * facts.seconds):
-        wanted, _ = choose(facts_now(), config, speed)
-        if tried and (wanted.image_size, wanted.width) == (speed.image_size, speed.width):
-            break
+    def tried(wanted: TrainingConfig) -> Speed:
         with strategy.scope():
             measured = measure(wanted, facts.num_images, sample, _EFFORT)
-        speed, tried = Speed(wanted.image_size, wanted.width, measured), tried + 1
         # Names of layers and variables are counted from the start again.
         keras.utils.clear_session()
         return_freed_memory()
-    chosen, choices = choose(facts_now(), config, speed, settled=True)
-    time_of_run = run_time(chosen, facts.num_images, speed.measured)
+        return Speed(wanted.image_size, wanted.width, measured)
+
+    print("Trying how fast this machine is ...", file=sys.stderr, flush=True)
+    first, _ = choose(facts_now(), config, Speed(32, 0.25, GUESS))
+    speed = tried(first)
+    chosen, choices = choose(facts_now(), config, speed)
+    for _ in range(_TRIES - 1):
+        known = (chosen.image_size, chosen.width) == (speed.image_size, speed.width)
+        if known or time.monotonic() - began > min(_PART * facts.seconds, _SECONDS):
+            break
+        speed = tried(chosen)
+        chosen, choices = choose(facts_now(), config, speed)
+    measured = speed.at(chosen.image_size, chosen.width)
     header = f"Chosen for {facts.num_images:,} images and {config.hours:g} h, what is given stays:"
-    told = [header, *table(choices), f"Expected: {time_of_run.told()}"]
-    return Chosen(chosen, tuple(told), speed.measured)
+    expected = run_time(chosen, facts.num_images, measured).told()
+    return Chosen(chosen, (header, *table(choices), f"Expected: {expected}"), measured)
 
 
 def look(

@@ -22,7 +22,7 @@ from dc_keras.data.batches.ordered import ordered_batches
 from dc_keras.data.batches.training import TrainingBatches
 from dc_keras.data.sources.decoded import DECODED_SHARE, hold_decoded
 from dc_keras.data.sources.image_source import ImageSource
-from dc_keras.data.sources.inspection import leave_out_unreadable
+from dc_keras.data.sources.inspection import inspect, leave_out_unreadable
 from dc_keras.data.sources.stand_ins import SourceWithStandIns
 from dc_keras.memory import free_memory
 from dc_keras.models.deepcluster import DeepCluster
@@ -32,6 +32,9 @@ from dc_keras.seeds import numpy_rng
 from dc_keras.training.run_time import Measured
 
 _POINTS, _COMPARED = 1024, 10_000
+# Features that PCA is tried on, at most: those of 32,768 images at width 0.25.
+_PCA_NUMBERS = 1 << 25
+_ENOUGH_SECONDS = 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,11 +87,16 @@ def take_sample(
         InputError: If more are.
     """
     order = numpy_rng(config.seed, "dry run").permutation(len(source))[:count]
+    few = order[: max(1, len(order) // 8)]
     started = time.monotonic()
+    inspect(source.select(np.sort(few)), progress=False)
+    inspected = time.monotonic()
     readable, seen = leave_out_unreadable(
         source.select(np.sort(order)), max_bad_fraction, progress=sys.stderr.isatty()
     )
-    opening = (time.monotonic() - started) / len(order)
+    # Without what it takes to begin, which a few images take as well.
+    took = (time.monotonic() - inspected) - (inspected - started)
+    opening = max(0.0, took) / max(1, len(order) - len(few))
     sizes = seen.of_readable().sizes
     needed = 3 * float(sizes.prod(axis=1, dtype=np.int64).mean()) * len(source)
     fits = needed <= free_memory().bytes * DECODED_SHARE and not config.deterministic
@@ -124,7 +132,7 @@ def measure(config: TrainingConfig, num_images: int, sample: Sample, effort: Eff
         write_weights(pathlib.Path(scratch) / "weights", model, 0)
         written = time.monotonic() - started
         weights = sum(path.stat().st_size for path in pathlib.Path(scratch).rglob("*.npz"))
-    in_pca = min(num_images, config.pca_images, _POINTS)
+    in_pca = min(num_images, config.pca_images)
     return Measured(
         start=begun + sample.opening * num_images,
         # Weights and the momentum of each are kept.
@@ -132,7 +140,7 @@ def measure(config: TrainingConfig, num_images: int, sample: Sample, effort: Eff
         crop=step / config.batch_size,
         reading=reading,
         features=features,
-        pca=_seconds_of_pca(in_pca, feature_dim, config, rng) / in_pca,
+        pca=_seconds_of_pca(in_pca, feature_dim, config, rng),
         search=_seconds_of_search(assembly.clustering_options(config), num_images, rng),
         feature_dim=feature_dim,
         weights=weights,
@@ -151,13 +159,13 @@ class _Clock(keras.callbacks.Callback):
     @property
     def counted(self) -> list[float]:
         """The times from which steps are counted on."""
-        return self.times[min(self._effort.warm_up, len(self.times) // 2) :]
+        return self.times[self._effort.warm_up :]
 
     def on_train_batch_end(self, batch, logs=None):
         self.times.append(time.monotonic())
         counted = self.counted
-        took = counted[-1] - counted[0]
-        if took > self._effort.seconds and len(counted) > 2 and self.model is not None:
+        enough = len(counted) > 1 and counted[-1] - counted[0] > self._effort.seconds
+        if enough and self.model is not None:
             self.model.stop_training = True
 
 
@@ -216,9 +224,10 @@ def _seconds_of_features(
 def _seconds_of_pca(
     count: int, feature_dim: int, config: TrainingConfig, rng: np.random.Generator
 ) -> float:
-    features = rng.normal(size=[count, feature_dim]).astype(np.float32)
-    dim = min(config.pca_dim, count)
-    return _seconds(lambda: fit_whitening(features, dim, whiten=config.whiten), tries=3)
+    tried = min(count, max(1, _PCA_NUMBERS // feature_dim))
+    features = rng.standard_normal(size=[tried, feature_dim], dtype=np.float32)
+    dim = min(config.pca_dim, tried)
+    return _seconds(lambda: fit_whitening(features, dim, whiten=config.whiten)) * count / tried
 
 
 def _seconds_of_search(
@@ -233,14 +242,14 @@ def _seconds_of_search(
     tried = min(compared, _COMPARED)
     points = rng.normal(size=[_POINTS, options.pca_dim]).astype(np.float32)
     centroids = rng.normal(size=[tried, options.pca_dim]).astype(np.float32)
-    taken = _seconds(lambda: nearest_centroids(points, centroids), tries=6)
+    taken = _seconds(lambda: nearest_centroids(points, centroids))
     return taken / _POINTS * passes * compared / tried
 
 
-def _seconds(work: Callable[[], object], tries: int) -> float:
+def _seconds(work: Callable[[], object]) -> float:
     """What something takes, in the middle of some tries: one may have waited for others."""
-    times = []
-    for _ in range(tries):
+    times: list[float] = []
+    while len(times) < 5 and sum(times) < _ENOUGH_SECONDS:
         started = time.monotonic()
         work()
         times.append(time.monotonic() - started)

@@ -18,7 +18,7 @@ class Measured:
         crop: Seconds of training by crop, with its reading.
         reading: Seconds of reading a crop, augmented.
         features: Seconds of features, by image.
-        pca: Seconds of fitting PCA, by image that it is fitted on.
+        pca: Seconds of fitting PCA.
         search: Seconds of k-means or PIC, by image.
         feature_dim: Numbers in an image's features.
         weights: Bytes of the network in a file.
@@ -87,7 +87,7 @@ def run_time(config: TrainingConfig, num_images: int, measured: Measured) -> Run
     stages = {
         # Those of a clustering, and views of some of them.
         "features": measured.features * (num_images + min(num_images, VIEWED_IMAGES)),
-        "pca": measured.pca * min(num_images, config.pca_images),
+        "pca": measured.pca,
         config.clustering: measured.search * num_images,
     }
     return RunTime(

@@ -136,14 +136,6 @@ def test_what_is_given_stays_and_the_rest_follows():
     assert chosen(facts(), "--arch=alexnet").image_size == 64
 
 
-def test_a_measured_network_may_be_kept():
-    speed = dataclasses.replace(FAST, image_size=64)
-    config, _ = choose(facts(1000, (400, 400)), asked(), speed, settled=True)
-    assert (config.image_size, config.width) == (64, 0.25)
-    config, made = choose(facts(), asked("--width=0.3"), speed, settled=True)
-    assert config.width == 0.3 and "width" not in {choice.name for choice in made}
-
-
 SIDES = st.integers(1, 20_000)
 
 
