@@ -307,7 +307,7 @@ def _length(facts: Facts, config: TrainingConfig, speed: Speed) -> Iterator[Choi
     if passes == _MOST_PASSES:
         why = f"{crops}; more passes over the same images would teach little"
     elif passes < epochs:
-        why = f"fewer are none, but they take more than {in_words(facts.seconds)}"
+        why = f"the least; it takes more than the {in_words(facts.seconds)} that are left"
     else:
         why = f"{crops} in {in_words(facts.seconds)}"
     if "epochs" not in config.to_choose:

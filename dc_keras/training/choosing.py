@@ -83,7 +83,7 @@ def _chosen(config: TrainingConfig, began: float) -> Chosen:
 
     def facts_now() -> Facts:
         left = (facts.seconds - (time.monotonic() - began)) * (1 - _SPARE)
-        return dataclasses.replace(facts, seconds=left)
+        return dataclasses.replace(facts, seconds=max(0.0, left))
 
     def tried(wanted: TrainingConfig) -> Speed:
         with strategy.scope():
