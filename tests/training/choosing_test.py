@@ -11,6 +11,7 @@ from dc_keras.data.sources.arrays import ArraySource
 from dc_keras.data.sources.open import open_source
 from dc_keras.runs.run_directory import RunDirectory
 from dc_keras.training import choosing
+from dc_keras.training.choices import GUESS
 from dc_keras.training.choosing import look, with_choices
 from dc_keras.training.loop import train
 from dc_keras.training.measuring import take_sample
@@ -24,6 +25,8 @@ def asked(npz, tmp_path):
 
 
 def test_what_is_chosen_is_kept_and_never_chosen_again(asked, monkeypatch, capsys):
+    # Real tries are those of dry_run_test.py.
+    monkeypatch.setattr(choosing, "measure", lambda *arguments: GUESS)
     run = train(asked)
     told = capsys.readouterr().out
     assert "Chosen for 64 images and 0.0001 h" in told and "Expected: " in told
@@ -52,6 +55,8 @@ def test_images_are_looked_at(npz, tmp_path, rng, channels, coloured):
     sample = take_sample(tiny(npz, tmp_path / "run"), source, count=10, max_bad_fraction=0.0)
     facts = look(source, sample, tf.distribute.get_strategy(), seconds=7.0)
     assert (facts.num_images, facts.short_side, facts.coloured) == (20, 30, coloured)
+    some = dataclasses.replace(sample, readable=0.9)
+    assert look(source, some, tf.distribute.get_strategy(), seconds=7.0).num_images == 18
     assert (facts.replicas, facts.seconds, len(facts.sizes)) == (1, 7, 10)
 
 
@@ -61,6 +66,6 @@ def test_images_that_cannot_be_read_do_not_count(tmp_path):
     broken = next((tmp_path / "images").rglob("*.png"))
     broken.write_bytes(broken.read_bytes()[:50])
     source = open_source(str(tmp_path / "images"))
-    sample = take_sample(tiny("d", tmp_path / "run"), source, count=50, max_bad_fraction=1.0)
+    config = tiny("d", tmp_path / "run", "--cache=off")
+    sample = take_sample(config, source, count=50, max_bad_fraction=1.0)
     assert (sample.readable, len(sample.sizes), len(sample.images)) == (0.95, 19, 19)
-    assert look(source, sample, tf.distribute.get_strategy(), seconds=7.0).num_images == 19
