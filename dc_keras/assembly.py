@@ -72,7 +72,8 @@ def prepare_devices(config: TrainingConfig) -> tf.distribute.Strategy:
     configure_devices(config.virtual_devices)
     strategy = make_strategy(config.strategy, config.virtual_devices)
     replicas = strategy.num_replicas_in_sync
-    if config.batch_size % (replicas * config.views):
+    is_given = "batch_size" not in config.to_choose
+    if is_given and config.batch_size % (replicas * config.views):
         raise InputError(batch_not_divisible(config.batch_size, replicas, config.views))
     return strategy
 

@@ -174,8 +174,7 @@ class Config:
         values |= {field.name: value for field, value in zip(arguments, rest, strict=False)}
         values = {name: _with_home(name, value) for name, value in values.items()}
         given = {name for name in values if name in flag_values and flag_values[name].present}
-        presets = cls.presets(values)
-        config = cls(**values | {name: presets[name] for name in presets.keys() - given})
+        config = cls(**cls.completed(values, frozenset(given)))
         config._check_removed({name: flag_values[name].value for name in cls.REMOVED})
         return config
 
@@ -193,9 +192,14 @@ class Config:
                 )
 
     @classmethod
-    def presets(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """What flags are worth that were not given, where that depends on other flags."""
-        return {}
+    def completed(cls, values: dict[str, Any], given: frozenset[str]) -> dict[str, Any]:
+        """All values, with those of flags that were not given as they follow from others.
+
+        Args:
+            values: By name, defaults among them.
+            given: The names that were given, on the command line or in a flagfile.
+        """
+        return values
 
     def to_flagfile(self) -> str:
         """The settings as a flagfile that repeats them."""

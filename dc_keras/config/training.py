@@ -45,6 +45,27 @@ MODES: dict[str, dict[str, Any]] = {
     },
 }
 
+# What `--choose=all` chooses where it is not given, in the order in which it is told.
+CHOOSABLE = (
+    "mode",
+    "image_size",
+    "width",
+    "fit",
+    "crop_min_area",
+    "hflip",
+    "color_jitter",
+    "grayscale",
+    "num_clusters",
+    "pca_dim",
+    "reassign",
+    "epochs",
+    "batch_size",
+    "learning_rate",
+    "learning_rate_schedule",
+    "weight_decay",
+)
+ALL = "all"
+
 
 @dataclasses.dataclass(frozen=True)
 class TrainingConfig(Config):
@@ -69,6 +90,17 @@ class TrainingConfig(Config):
         "epochs; improved: what was found to learn better, see docs/method.md.",
         choices=tuple(MODES),
         may_change=True,
+    )
+
+    choose: str = flag(
+        "",
+        "Flags to choose from the images, the machine and --hours when a run begins, each told "
+        "with its reason. all: those that are not given, of " + ", ".join(CHOOSABLE) + "; or some "
+        "of these by name, separated by commas, whatever a preset gives.",
+        may_change=True,
+    )
+    hours: float = flag(
+        1.0, "Time that a run with --choose may take, about.", above=0, may_change=True
     )
 
     # Files.
@@ -397,8 +429,24 @@ class TrainingConfig(Config):
         return dataclasses.replace(config, **changes)
 
     @classmethod
-    def presets(cls, values: dict[str, Any]) -> dict[str, Any]:
-        return MODES[values["mode"]]
+    def completed(cls, values: dict[str, Any], given: frozenset[str]) -> dict[str, Any]:
+        """Sets what the mode says; of `--choose=all` the names of flags that are not given stay."""
+        changes: dict[str, Any] = {}
+        if values["choose"] == ALL:
+            changes["choose"] = ",".join(name for name in CHOOSABLE if name not in given)
+        chosen = changes.get("choose", values["choose"]).split(",")
+        if "mode" in chosen:
+            changes["mode"] = "improved"
+        mode = MODES[changes.get("mode", values["mode"])]
+        if chosen != [""] and values["clustering"] == "pic":
+            # It has neither centres nor iterations of k-means.
+            mode = {n: v for n, v in mode.items() if n not in ("head_start", "kmeans_spherical")}
+        return values | {name: mode[name] for name in mode.keys() - given} | changes
+
+    @property
+    def to_choose(self) -> frozenset[str]:
+        """Names of the flags that wait to be chosen; none once a run has begun."""
+        return frozenset(filter(None, self.choose.split(",")))
 
     def had_no_effect(self, name: str, value: str) -> bool:
         # Its default was 0.3, of epochs that learn from --instance_weight alone.
@@ -423,6 +471,7 @@ class TrainingConfig(Config):
 
     def conflicts(self) -> list[str]:
         return [
+            *self._wrong_choose(),
             *wrong_labels(self.labels),
             *wrong_value_range(self.value_range),
             *self._wrong_sizes(),
@@ -430,8 +479,23 @@ class TrainingConfig(Config):
             *self._without_effect(),
         ]
 
+    def _wrong_choose(self) -> list[str]:
+        """What cannot be chosen, and a time for nothing to choose."""
+        names = ", ".join(CHOOSABLE)
+        found = [
+            f"There is no such flag to choose. Received: --choose={name}. Expected {ALL}, or some "
+            f"of: {names}."
+            for name in sorted(self.to_choose.difference(CHOOSABLE))
+        ]
+        if not self.choose and self.changed("hours"):
+            found.append(
+                f"There is nothing to choose for a time. Received: --hours={self.hours:g} without "
+                f"--choose. Leave it out, or use --preset=auto, or --choose with some of: {names}."
+            )
+        return found
+
     def _wrong_sizes(self) -> list[str]:
-        """Numbers that are too small or too large for other flags."""
+        """Numbers that are too small or too large for other flags, without those to be chosen."""
         found = []
 
         def expect(holds: bool, name: str, expected: str) -> None:
@@ -446,7 +510,7 @@ class TrainingConfig(Config):
             nearest = max(32, round(self.image_size / 32) * 32)
             expect(self.image_size == nearest, "image_size", f"a multiple of 32, such as {nearest}")
         expect(
-            self.pca_images > self.pca_dim,
+            "pca_dim" in self.to_choose or self.pca_images > self.pca_dim,
             "pca_images",
             f"more images than --pca_dim={self.pca_dim}, or PCA has too few to be fitted on",
         )
@@ -456,7 +520,7 @@ class TrainingConfig(Config):
             "0 (never) or at least 4 clusters",
         )
         expect(
-            self.reassign <= self.epochs,
+            not self.to_choose.isdisjoint(("epochs", "reassign")) or self.reassign <= self.epochs,
             "reassign",
             f"at most --epochs={self.epochs}, or the clustering would never be renewed",
         )
@@ -477,7 +541,8 @@ class TrainingConfig(Config):
                 "Use --strategy=mirrored or leave --virtual_devices out."
             )
         replicas = max(1, self.virtual_devices)
-        if self.batch_size % (replicas * self.views):
+        is_given = "batch_size" not in self.to_choose
+        if is_given and self.batch_size % (replicas * self.views):
             found.append(batch_not_divisible(self.batch_size, replicas, self.views))
         return found
 

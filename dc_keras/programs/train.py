@@ -1,5 +1,6 @@
 """Trains DeepCluster on a folder of images.
 
+    python train.py --preset=auto --hours=1 --data_dir=IMAGES --run_dir=RUN
     python train.py --flagfile=configs/quickstart.cfg
     python train.py --flagfile=configs/cifar10.cfg --data_dir=IMAGES --run_dir=RUN
     python train.py --flagfile=RUN/flags.cfg                  go on with a run that was stopped

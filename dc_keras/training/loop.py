@@ -27,6 +27,7 @@ from dc_keras.runs.trained_model import TrainedModel, is_complete, save_model
 from dc_keras.seeds import numpy_rng
 from dc_keras.starting_weights import starting_network
 from dc_keras.training import projector
+from dc_keras.training.choosing import with_choices
 from dc_keras.training.collapse import CollapseGuard
 from dc_keras.training.description import describe_run
 from dc_keras.training.epoch_table import EpochTable
@@ -96,11 +97,19 @@ def train(config: TrainingConfig) -> RunDirectory:
     """
     config = config.with_absolute_paths()
     run = RunDirectory(config.run_dir)
-    run.check(config)
-    config = run.completed(config)
     interruption = Interruption()
-    with interruption.listening(), run.locked():
-        return _train(config, run, interruption)
+    with interruption.listening():
+        chosen = with_choices(config, run)
+        config = chosen.config
+        run.check(config)
+        config = run.completed(config)
+        told = "\n".join(chosen.told)
+        if told:
+            print(told, flush=True)
+        with run.locked():
+            if told:
+                run.log(told)
+            return _train(config, run, interruption)
 
 
 def _train(config: TrainingConfig, run: RunDirectory, interruption: Interruption) -> RunDirectory:

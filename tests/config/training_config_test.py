@@ -7,7 +7,7 @@ import pathlib
 
 import pytest
 
-from dc_keras.config.training import MODES, TrainingConfig
+from dc_keras.config.training import CHOOSABLE, MODES, TrainingConfig
 from dc_keras.data.pixels.options import PixelOptions
 from dc_keras.errors import InputError
 from old_runs import REMOVED_FLAGS
@@ -232,7 +232,7 @@ def test_what_may_change_when_a_run_goes_on():
         "mode", "run_dir", "resume", "keep_checkpoints", "checkpoint_every_steps",
         "checkpoint_every_minutes", "max_bad_fraction", "cache", "max_cluster_fraction",
         "on_collapse", "epochs", "strategy", "virtual_devices", "labels",
-        "dry_run", "gallery",
+        "dry_run", "gallery", "choose", "hours",
     }  # fmt: skip
 
 
@@ -332,3 +332,54 @@ def test_epochs_of_instances_alone_had_an_effect_with_instances(tmp_path, instan
     assert config == TrainingConfig.from_arguments([*VALID, instances])
     with pytest.raises(InputError, match="--instances_first was taken out.*_first=0.3. Leave"):
         TrainingConfig.from_arguments([*VALID, instances, old_flagfile(tmp_path)])
+
+
+def asked(*more):
+    config = TrainingConfig.from_arguments([*VALID, *more])
+    config.validate()
+    return config
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_what_is_given_beside_the_preset_auto_is_not_chosen(order):
+    config = asked(*["--preset=auto", "--epochs=3", "--mode=paper", "--hours=2"][::order])
+    assert config.to_choose == set(CHOOSABLE) - {"epochs", "mode"}
+    assert (config.epochs, config.mode, config.hours, config.sobel) == (3, "paper", 2, True)
+
+
+def test_the_preset_auto_begins_with_the_improved_mode():
+    config = asked("--preset=auto", "--dropout=0.1")
+    assert config.to_choose == set(CHOOSABLE)
+    assert (config.mode, config.head, config.dropout, config.hours) == (
+        "improved",
+        "cosine",
+        0.1,
+        1,
+    )
+    assert asked("--preset=auto", "--clustering=pic").head_start == "redrawn"
+
+
+def test_flags_to_choose_may_be_named_beside_a_preset():
+    config = asked("--preset=photos", "--choose=epochs,batch_size", "--hours=3")
+    assert config.to_choose == {"epochs", "batch_size"} and config.num_clusters == 100
+    assert TrainingConfig.from_arguments(config.to_flagfile().split("\n")[:-1]) == config
+
+
+@pytest.mark.parametrize("more", ["--pca_images=9", "--reassign=900", "--virtual_devices=3"])
+def test_what_will_be_chosen_contradicts_nothing(more):
+    asked("--preset=auto", more)
+    with pytest.raises(InputError, match="Expected|Use"):
+        asked("--mode=improved", more)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--hours=2"], "nothing to choose for a time. Received: --hours=2 without --choose"),
+        (["--preset=auto", "--hours=0"], "Invalid --hours. Received: 0.0. Expected above 0"),
+        (["--choose=size"], "no such flag to choose. Received: --choose=size. Expected all, or"),
+    ],
+)
+def test_what_cannot_be_chosen(more, message):
+    with pytest.raises(InputError, match=message):
+        asked(*more)

@@ -108,7 +108,7 @@ def test_presets_are_found_by_their_names():
 
 def test_unknown_presets_end_the_program_with_2():
     done = started("train.py", "--preset=best", *VALID)
-    assert done.returncode == 2 and "--preset=best. Expected one of: cifar10, " in done.stderr
+    assert done.returncode == 2 and "--preset=best. Expected one of: auto, " in done.stderr
 
 
 def test_only_check_flags_fails_on_bad_values():

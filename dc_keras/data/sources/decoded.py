@@ -26,7 +26,7 @@ from dc_keras.errors import InputError
 from dc_keras.memory import FreeMemory, free_address_space, free_memory
 
 # Part of the free memory that decoded images take at most, where nobody asks for more.
-_SHARE = 0.25
+DECODED_SHARE = 0.25
 # Part of the free memory or disk that they take at most, whoever asks: the network, batches and
 # checkpoints need room as well.
 _LARGEST_SHARE = 0.5
@@ -133,7 +133,7 @@ def hold_decoded(
     )
     if mode == "ram" and needed > most:
         raise too_large
-    if needed > most or (mode == "auto" and needed > free.bytes * _SHARE):
+    if needed > most or (mode == "auto" and needed > free.bytes * DECODED_SHARE):
         return source, f"{_FROM_FILES} ({sizes})"
     where = "into a file" if on_disk else "into memory"
     say(f"Decoding all images once, {where}: {sizes}")
