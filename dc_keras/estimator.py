@@ -89,8 +89,9 @@ class DeepCluster(ClusterMixin, TransformerMixin, BaseEstimator):
 
     Args:
         num_clusters: How many clusters: some tens of images for each. None: as the preset has it.
-        preset: Which flags of train.py are the start: "small_images", "photos" or another of
-            `train.py --preset`.
+        preset: Which flags of train.py are the start: "auto" chooses them from the images and
+            `hours`; "small_images", "photos" or another of `train.py --preset`.
+        hours: How long "auto" may take; other presets do not look at it.
         mode: "paper" or "improved"; None: as the preset has it.
         image_size: Side in pixels at which images are seen; None: as the preset has it.
         width: Of the network; 1 is published; None: as the preset has it.
@@ -117,7 +118,8 @@ class DeepCluster(ClusterMixin, TransformerMixin, BaseEstimator):
         self,
         num_clusters=None,
         *,
-        preset="small_images",
+        preset="auto",
+        hours=1.0,
         mode=None,
         image_size=None,
         width=None,
@@ -130,6 +132,7 @@ class DeepCluster(ClusterMixin, TransformerMixin, BaseEstimator):
     ):
         self.num_clusters = num_clusters
         self.preset = preset
+        self.hours = hours
         self.mode = mode
         self.image_size = image_size
         self.width = width
@@ -241,7 +244,7 @@ class DeepCluster(ClusterMixin, TransformerMixin, BaseEstimator):
         run = RunDirectory(os.path.expanduser(os.fspath(path)))
         config = run.config()
         given = {name: getattr(config, name) for name in _FLAGS}
-        model = cls(**given, random_state=config.seed, run_dir=str(run.path))
+        model = cls(**given, preset=None, random_state=config.seed, run_dir=str(run.path))
         model._take(run)
         return model
 
@@ -270,6 +273,8 @@ class DeepCluster(ClusterMixin, TransformerMixin, BaseEstimator):
         given |= dict(self.flags or {})
         given |= {"seed": self.random_state, "data_dir": data_dir, "run_dir": str(run_dir)}
         preset = [f"--preset={self.preset}"] if self.preset else []
+        if self.preset == "auto":
+            given.setdefault("hours", self.hours)
         config = TrainingConfig.from_arguments(
             [*preset, *(f"--{name}={value}" for name, value in given.items())]
         )
