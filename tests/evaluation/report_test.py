@@ -199,7 +199,7 @@ def test_json_keeps_all_digits(report):
     assert content["rows"]["trained"] == FIGURES
     assert list(content["rows"]) == ["trained", "random"]
     assert content["seed"] == 31
-    assert set(content["versions"]) == {"tensorflow", "keras", "faiss", "numpy"}
+    assert set(content["versions"]) == {"dc_keras", "tensorflow", "keras", "faiss", "numpy"}
 
 
 def test_date_is_now_in_utc(report):

@@ -116,7 +116,7 @@ def test_pixels_are_cropped_as_files_are(signatures, pixels, encoded):
 
 
 def test_a_layer_that_is_not_there(network):
-    with pytest.raises(InputError, match="conv9. Expected some of: .*conv1_1.*fc7, head"):
+    with pytest.raises(InputError, match="conv9. Expected some of: .*conv1_1.*fc7, relu7, head"):
         layers_of(network, ["fc6", "conv9"])
 
 
