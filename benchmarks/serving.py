@@ -2,17 +2,19 @@
 
     python -m benchmarks.serving --data_dir=DATA
 
-The published VGG16 at 224 pixels, on the photographs of DATA/photos (docs/data_sets.md) from their
-bytes, in batches of 1, 8 and 64. "ours" is the SavedModel of `dc-keras export`. "Keras" decodes by
-the same functions and calls the model. PyTorch and onnxruntime get their pixels from Pillow, image
-by image as a simple server does it. Each has a process of its own.
+The published VGG16 at 224 pixels, and a quarter of its width, on the photographs of DATA/photos
+(docs/data_sets.md) from their bytes, in batches of 1, 8 and 64. "ours" is the SavedModel of
+`dc-keras export`. "Keras" decodes by the same functions and calls the model. PyTorch, onnxruntime
+get their pixels from Pillow, image by image as a simple server does it. Each has a process of its
+own. ONNX is left out at the published width, which tf2onnx needs more than 20 GB to convert.
 Needs: pip install -r requirements-torch.txt -r requirements-serving.txt
 """
 
+import argparse
 import io
 import pathlib
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -34,40 +36,56 @@ def main() -> None:
     if folder is None:
         return
     side, batches = (32, (1, 8)) if options.quick else (SIDE, BATCHES)
+    for width in (0.25,) if options.quick else (1.0, 0.25):
+        measure(options, str(folder), (side, width), batches)
+
+
+def measure(
+    options: argparse.Namespace,
+    folder: str,
+    network: tuple[int, float],
+    batches: Sequence[int],
+) -> None:
+    """Measures a network, given by its side and width, in batches of several sizes."""
+    side, width = network
     with tempfile.TemporaryDirectory() as exported:
-        write_models(side, exported)
+        write_models(network, exported, onnx=width < 1)
         for batch in batches:
-            given = (str(folder), batch, side)
+            given = (folder, batch, network)
             wanted = {
                 "ours": (saved_model, exported, *given),
                 "Keras": (keras_model, *given),
                 NCHW: (torch_network, "contiguous_format", *given),
                 CHANNELS_LAST: (torch_network, "channels_last", *given),
-                "onnxruntime": (onnx_network, exported, *given),
             }
+            if width < 1:
+                wanted["onnxruntime"] = (onnx_network, exported, *given)
             with in_processes(wanted) as contenders:
                 measured = rates(contenders, options.turns, seconds=0 if options.quick else 2)
             subject = Subject(
                 "JPEG bytes to features",
-                f"VGG16-BN, {side} px, batch of {batch}",
+                f"VGG16-BN, width {width:g}, {side} px, batch of {batch}",
                 ["tensorflow", "keras", "torch", "onnxruntime"],
             )
             report_speed(options, subject, measured, "images/s", goals=GOALS)
 
 
-def write_models(side: int, folder: str) -> None:
+def write_models(network: tuple[int, float], folder: str, *, onnx: bool) -> None:
     """Writes the SavedModel and the ONNX file of a network with random weights."""
     prepare_process()
     from dc_keras.serving.cluster_model import ClusterModel
     from dc_keras.serving.onnx_model import write_onnx
     from dc_keras.serving.saved_model import archive_of, write_archive
 
-    model = ClusterModel(_features(side))
+    model = ClusterModel(_features(network))
     write_archive(archive_of(model), pathlib.Path(folder, "1"))
-    write_onnx(model, pathlib.Path(folder, "model.onnx"))
+    if onnx:
+        write_onnx(model, pathlib.Path(folder, "model.onnx"))
 
 
-def saved_model(exported: str, folder: str, batch: int, side: int) -> Callable[[], int]:
+def saved_model(
+    exported: str, folder: str, batch: int, network: tuple[int, float]
+) -> Callable[[], int]:
     """What TensorFlow Serving would run."""
     prepare_process()
     import tensorflow as tf
@@ -81,14 +99,14 @@ def saved_model(exported: str, folder: str, batch: int, side: int) -> Callable[[
     return work
 
 
-def keras_model(folder: str, batch: int, side: int) -> Callable[[], int]:
+def keras_model(folder: str, batch: int, network: tuple[int, float]) -> Callable[[], int]:
     """The Keras model, called directly."""
     prepare_process()
     import tensorflow as tf
 
     from dc_keras.data.pixels.center_crop import preprocess_for_clustering
 
-    model = _features(side)
+    side, model = network[0], _features(network)
     call = tf.function(lambda images: model(images, training=False))
     prepare = tf.function(lambda encoded: preprocess_for_clustering(encoded, side))
     encoded = [tf.constant(image) for image in _bytes(folder, batch)]
@@ -99,7 +117,9 @@ def keras_model(folder: str, batch: int, side: int) -> Callable[[], int]:
     return work
 
 
-def torch_network(layout: str, folder: str, batch: int, side: int) -> Callable[[], int]:
+def torch_network(
+    layout: str, folder: str, batch: int, network: tuple[int, float]
+) -> Callable[[], int]:
     """The same network in PyTorch, with Pillow."""
     import torch
 
@@ -107,17 +127,20 @@ def torch_network(layout: str, folder: str, batch: int, side: int) -> Callable[[
     from benchmarks.torch_vgg import Vgg16
 
     encoded, format_ = _bytes(folder, batch), getattr(torch, layout)
-    network = Vgg16(side, CLUSTERS).to(memory_format=format_).eval()
+    side, width = network
+    model = Vgg16(side, CLUSTERS, width).to(memory_format=format_).eval()
 
     def work():
         pixels = [normalized(square) for square in _squares(encoded, side)]
         with torch.inference_mode():
-            return len(network.fc7(torch.stack(pixels).contiguous(memory_format=format_)).numpy())
+            return len(model.fc7(torch.stack(pixels).contiguous(memory_format=format_)).numpy())
 
     return work
 
 
-def onnx_network(exported: str, folder: str, batch: int, side: int) -> Callable[[], int]:
+def onnx_network(
+    exported: str, folder: str, batch: int, network: tuple[int, float]
+) -> Callable[[], int]:
     """What `dc-keras export --onnx` writes, with Pillow."""
     import onnxruntime
 
@@ -125,18 +148,19 @@ def onnx_network(exported: str, folder: str, batch: int, side: int) -> Callable[
     encoded = _bytes(folder, batch)
 
     def work():
-        images = np.stack(_squares(encoded, side))
+        images = np.stack(_squares(encoded, network[0]))
         return len(session.run(["features"], {"images": images})[0])
 
     return work
 
 
-def _features(side: int):
+def _features(network: tuple[int, float]):
     from dc_keras.models.feature_extractor import FEATURES, feature_model
     from dc_keras.models.options import NetworkOptions
     from dc_keras.models.vgg import build_vgg16
 
-    return feature_model(build_vgg16(NetworkOptions(side), CLUSTERS), FEATURES)
+    side, width = network
+    return feature_model(build_vgg16(NetworkOptions(side, width=width), CLUSTERS), FEATURES)
 
 
 def _bytes(folder: str, batch: int) -> list[bytes]:
