@@ -14,9 +14,27 @@ import tensorflow as tf
 
 from dc_keras.errors import InputError
 from dc_keras.files import write_atomically
+from dc_keras.memory import free_memory
 from dc_keras.serving.cluster_model import ClusterModel
 
 _OPSET = 18
+# With the published 134 million weights, conversion took more than 20 GB and was ended.
+_BYTES_A_WEIGHT = 200
+
+
+def _check_memory(weights: int) -> None:
+    """Looks whether a network is small enough: tf2onnx copies weights many times over.
+
+    Raises:
+        InputError: If it is not.
+    """
+    needed, free = weights * _BYTES_A_WEIGHT, free_memory().bytes
+    if needed > free:
+        raise InputError(
+            f"The network is too large to be converted here. Received: {weights:,} weights, for "
+            f"which tf2onnx may need {needed / 1e9:.0f} GB, with {free / 1e9:.0f} GB free. Leave "
+            "--onnx out, and use the SavedModel."
+        )
 
 
 def write_onnx(model: ClusterModel, path: pathlib.Path) -> None:
@@ -27,8 +45,9 @@ def write_onnx(model: ClusterModel, path: pathlib.Path) -> None:
         path: The file.
 
     Raises:
-        InputError: If tf2onnx is missing.
+        InputError: If tf2onnx is missing, or would need more memory than is free.
     """
+    _check_memory(model.model.count_params())
     try:
         import tf2onnx.convert
     except ImportError as error:

@@ -10,6 +10,7 @@ from dc_keras.errors import InputError
 from dc_keras.models.architectures import build_network
 from dc_keras.models.feature_extractor import FEATURES, feature_model
 from dc_keras.models.options import NetworkOptions
+from dc_keras.serving import onnx_model
 from dc_keras.serving.cluster_model import Cells, ClusterModel
 from dc_keras.serving.onnx_model import write_onnx
 
@@ -66,5 +67,12 @@ def test_without_tf2onnx(model, tmp_path, monkeypatch):
 
     monkeypatch.setattr(builtins, "__import__", missing)
     with pytest.raises(InputError, match="pip install -r requirements-serving.txt"):
+        write_onnx(model, tmp_path / "model.onnx")
+    assert not (tmp_path / "model.onnx").exists()
+
+
+def test_a_network_that_is_too_large_to_convert(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(onnx_model, "_BYTES_A_WEIGHT", 1e9)
+    with pytest.raises(InputError, match="too large to be converted here.*Leave --onnx out"):
         write_onnx(model, tmp_path / "model.onnx")
     assert not (tmp_path / "model.onnx").exists()
