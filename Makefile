@@ -49,7 +49,7 @@ bench-quick: $(BENCHMARKS)  ## The same at small sizes, two at a time: shows tha
 	printf '%s\n' $(STAGES) | xargs -P 2 -I NAME $(PY) -m benchmarks.NAME --quick --turns=1
 
 lint: $(DEVELOPMENT)  ## Check style, types, rules of imports, BUILD files and tables of docs/
-	$(PY) -m ruff check .
+	$(PY) -m ruff check --no-cache .
 	$(PY) -m ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports --no-cache --no-logo

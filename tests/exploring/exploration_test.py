@@ -6,7 +6,6 @@ import shutil
 import numpy as np
 import pytest
 import tensorflow as tf
-from finished_run import finished_run
 from PIL import Image, ImageEnhance
 
 import textures
@@ -17,6 +16,7 @@ from dc_keras.exploring.exploration import explore
 from dc_keras.exploring.found_images import DUPLICATE_KINDS
 from dc_keras.runs.run_directory import RunDirectory
 from encoded_images import encode
+from finished_run import finished_run
 
 
 @pytest.fixture(scope="module")
