@@ -12,7 +12,10 @@ from dc_keras.config.images import max_pixels_flag, value_range_flag, wrong_valu
 from dc_keras.config.training import wrong_labels
 from dc_keras.machine import STRATEGIES
 
-BASELINES = ("random", "init", "pixels", "supervised")
+BASELINES = ("random", "init", "pixels", "patches", "supervised")
+# What evaluate.py measures, and what of it by default.
+TASKS = ("clusters", "knn", "linear", "lowshot")
+USUAL_TASKS = ("clusters", "knn", "linear")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,14 +39,21 @@ class EvaluationConfig(Config):
     test_fraction: float = flag(
         0.2, "Part of each class to test on without a --test_dir.", above=0, below=1
     )
+    task: str = flag(
+        ",".join(USUAL_TASKS),
+        "What is measured, separated by commas: clusters (agreement with the classes, of the run's "
+        "number of clusters and of as many as there are classes), knn (nearest neighbours), linear "
+        "(linear probes), lowshot (linear SVMs on 1 to 96 images of each class).",
+    )
     baseline: str = flag(
         "random",
         "Networks to compare with, separated by commas: random (with the initial weights of the "
         "run's seed, as they are and with batch norm statistics fitted to the images), init (of a "
         "run with --init_from: what it started from), pixels (no network: the centre crops as they "
-        "are), supervised (the same network trained with the labels), and folders of other runs, "
-        "which are judged on the same images. Empty: none. A run of dc-keras cluster has neither "
-        "random nor supervised.",
+        "are), patches (no network: k-means on whitened patches of 6 x 6 pixels, some minutes), "
+        "supervised (the same network trained with the labels), and folders of other runs, which "
+        "are judged on the same images. Empty: none. A run of dc-keras cluster has neither random "
+        "nor supervised.",
     )
     out: str = flag("", "Folder to write the report to; default: evaluation in --run_dir.")
     max_images: int = flag(
@@ -56,10 +66,13 @@ class EvaluationConfig(Config):
     strategy: str = flag("auto", "As for train.py.", choices=STRATEGIES)
     virtual_devices: int = flag(0, "As for train.py.", at_least=0)
 
+    def tasks(self) -> tuple[str, ...]:
+        """What is measured, in order, each once."""
+        return _listed(self.task)
+
     def baselines(self) -> tuple[str, ...]:
         """The baselines asked for, in order, each once."""
-        names = (name.strip() for name in self.baseline.split(","))
-        return tuple(dict.fromkeys(name for name in names if name))
+        return _listed(self.baseline)
 
     def other_runs(self) -> tuple[str, ...]:
         """Those baselines that are folders of runs."""
@@ -72,6 +85,14 @@ class EvaluationConfig(Config):
             for name in self.other_runs()
             if not os.path.isfile(os.path.join(name, "flags.cfg"))
         ]
+        expected = f"Expected some of: {', '.join(TASKS)}, separated by commas."
+        found += [
+            f"Unknown task. Received: --task={name}. {expected}"
+            for name in self.tasks()
+            if name not in TASKS
+        ]
+        if not self.tasks():
+            found.append(f"There is nothing to measure. Received: --task={self.task}. {expected}")
         found += wrong_labels(self.labels)
         if self.labels == "none":
             found.append(
@@ -108,8 +129,7 @@ class ExportConfig(Config):
 
     def layer_names(self) -> tuple[str, ...]:
         """The layers asked for, in order, each once."""
-        names = (name.strip() for name in self.layers.split(","))
-        return tuple(dict.fromkeys(name for name in names if name))
+        return _listed(self.layers)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -309,3 +329,8 @@ class SortConfig(Config):
                 f"{', '.join(f'--{name}' for name in given)}. Leave that out."
             )
         return found
+
+
+def _listed(names: str) -> tuple[str, ...]:
+    """Names that are separated by commas, in order, each once."""
+    return tuple(dict.fromkeys(name.strip() for name in names.split(",") if name.strip()))

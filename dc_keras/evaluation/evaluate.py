@@ -23,7 +23,9 @@ from dc_keras.evaluation.calibration import CALIBRATION_IMAGES, calibrate
 from dc_keras.evaluation.copies import count_copies
 from dc_keras.evaluation.judged_runs import check_can_be_judged, measure_run, row_name
 from dc_keras.evaluation.labelled_images import Split, SplitOptions, open_labelled_images
-from dc_keras.evaluation.measures import Protocol, measure, measure_pixels
+from dc_keras.evaluation.lowshot import SIZES, sizes_within
+from dc_keras.evaluation.measures import Protocol, measure, measure_patches, measure_pixels
+from dc_keras.evaluation.patches import check_side
 from dc_keras.evaluation.report import CALIBRATED, GIVEN, EvaluationReport
 from dc_keras.evaluation.supervised import train_supervised
 from dc_keras.machine import configure_devices, make_strategy
@@ -63,7 +65,10 @@ def evaluate(config: EvaluationConfig) -> EvaluationReport:
         seed=settings.seed,
         pixels=assembly.pixel_options(settings),
         labels=config.labels,
+        held_out=not {"linear", "lowshot"}.isdisjoint(config.tasks()),
     )
+    if "patches" in config.baselines():
+        check_side(settings.image_size)
     split = open_labelled_images(options, run, settings.data_dir)
     # What is judged on which classes is known before it takes time.
     print("\n".join(describe_labels(split.train, config.labels)), flush=True)
@@ -90,17 +95,19 @@ def evaluate(config: EvaluationConfig) -> EvaluationReport:
         split=split.description,
         whitened=settings.whiten,
         training_method=settings.clustering,
-        remarks=(*split.remarks, *_remarks(given)),
+        remarks=(*split.remarks, *_remarks(given), *_left_out(config.tasks(), split)),
         copies=copies.exact,
         near_copies=copies.near,
         calibration=_calibration(settings, len(split.train))[1],
         start=starting.source,
+        tasks=config.tasks(),
     )
     protocol = Protocol(
         clustering=assembly.clustering_options(settings),
         last_conv=LAST_CONV[settings.arch],
         batch_size=config.batch_size,
         seed=settings.seed,
+        tasks=config.tasks(),
     )
     if given:
         print(f"Measuring {given.told}", flush=True)
@@ -115,6 +122,9 @@ def evaluate(config: EvaluationConfig) -> EvaluationReport:
     if "pixels" in config.baselines():
         print("Measuring the pixels", flush=True)
         report.add("pixels", measure_pixels(split, protocol, settings.image_size))
+    if "patches" in config.baselines():
+        print("Measuring the patches", flush=True)
+        report.add("patches", measure_patches(split, protocol, settings.image_size))
     for path, other in others.items():
         print(f"Measuring the run {path}", flush=True)
         report.add(row_name(path, report.rows), measure_run(other, split, protocol, strategy))
@@ -151,6 +161,19 @@ def _remarks(given: Given | None) -> tuple[str, ...]:
         return ()
     return (
         f"The row {GIVEN} is {given.told} of {given.file}, in fc7's place. Nothing was trained.",
+    )
+
+
+def _left_out(tasks: tuple[str, ...], split: Split) -> tuple[str, ...]:
+    """Which numbers of images low-shot classification leaves out, a sentence or none."""
+    if "lowshot" not in tasks:
+        return ()
+    left_out = SIZES[len(sizes_within(split.train_labels)) :]
+    if not left_out:
+        return ()
+    return (
+        f"Low-shot: {', '.join(map(str, left_out))} images of each class are left out. The "
+        "smallest class has fewer, beside those that are held out.",
     )
 
 

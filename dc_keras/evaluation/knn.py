@@ -3,6 +3,8 @@
 It needs no training, so it judges the features as they are.
 """
 
+from collections.abc import Sequence
+
 import faiss
 import numpy as np
 
@@ -10,6 +12,8 @@ from dc_keras.errors import InputError
 
 NUM_NEIGHBORS = 20
 TEMPERATURE = 0.07
+# What is reported beside it.
+MORE_NEIGHBORS = (10, 20, 100, 200)
 
 # Test images are answered in blocks of at most so many images, and of so few that the block's table
 # of votes (images x classes, float64) has at most so many cells: 32 MB.
@@ -53,26 +57,69 @@ def knn_accuracy(
         section 3.4, with its temperature and the 20 neighbours usual since. Time: exact search,
         2 n m d operations. Memory: one float32 copy of the training features.
     """
+    (accuracy,) = knn_accuracies(
+        train_features,
+        train_labels,
+        test_features,
+        test_labels,
+        neighbors=(min(num_neighbors, len(train_features)),),
+        temperature=temperature,
+    ).values()
+    return accuracy
+
+
+def knn_accuracies(
+    train_features: np.ndarray,
+    train_labels: np.ndarray,
+    test_features: np.ndarray,
+    test_labels: np.ndarray,
+    *,
+    neighbors: Sequence[int] = MORE_NEIGHBORS,
+    temperature: float = TEMPERATURE,
+) -> dict[int, float]:
+    """As `knn_accuracy` for several numbers of neighbours, from one search.
+
+    Args:
+        train_features: float `(n, d)`.
+        train_labels: Integers `(n,)`.
+        test_features: float `(m, d)`.
+        test_labels: Integers `(m,)`.
+        neighbors: Numbers of neighbours that vote; those above n are left out.
+        temperature: As of `knn_accuracy`.
+
+    Returns:
+        Fractions of test images that are classified correctly by number of neighbours.
+
+    Raises:
+        InputError: If features are not finite.
+    """
+    neighbors = [number for number in neighbors if number <= len(train_features)]
+    if not neighbors:
+        return {}
     train_features = _unit_length(train_features)
     classes, votes_for = np.unique(train_labels, return_inverse=True)
-    num_neighbors = min(num_neighbors, len(train_features))
     block = max(1, min(_BLOCK_IMAGES, _BLOCK_CELLS // len(classes)))
 
-    correct = 0
+    correct = dict.fromkeys(neighbors, 0)
     for start in range(0, len(test_features), block):
         queries = _unit_length(test_features[start : start + block])
         # The search of faiss.IndexFlatIP, without the index's copy of the training features.
-        similarities, neighbors = faiss.knn(
-            queries, train_features, num_neighbors, metric=faiss.METRIC_INNER_PRODUCT
+        similarities, nearest = faiss.knn(
+            queries, train_features, max(neighbors), metric=faiss.METRIC_INNER_PRODUCT
         )
         # A common factor changes no vote, and this one keeps exp() in range at any temperature.
         excess = similarities.astype(np.float64) - similarities.max(axis=1, keepdims=True)
-        cells = np.arange(len(queries))[:, None] * len(classes) + votes_for[neighbors]
-        votes = np.bincount(
-            cells.ravel(), np.exp(excess / temperature).ravel(), len(queries) * len(classes)
-        ).reshape(len(queries), len(classes))
-        correct += int((classes[votes.argmax(axis=1)] == test_labels[start : start + block]).sum())
-    return correct / len(test_features)
+        weights = np.exp(excess / temperature)
+        cells = np.arange(len(queries))[:, None] * len(classes) + votes_for[nearest]
+        for number in neighbors:
+            votes = np.bincount(
+                cells[:, :number].ravel(),
+                weights[:, :number].ravel(),
+                len(queries) * len(classes),
+            ).reshape(len(queries), len(classes))
+            found = classes[votes.argmax(axis=1)]
+            correct[number] += int((found == test_labels[start : start + block]).sum())
+    return {number: count / len(test_features) for number, count in correct.items()}
 
 
 def _unit_length(features: np.ndarray) -> np.ndarray:

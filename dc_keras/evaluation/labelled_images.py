@@ -67,6 +67,8 @@ class SplitOptions:
         pixels: How the run reads its images, and so all of these.
         labels: Empty for those of the images or the run; "folders" or a CSV file in their place,
             see `open_source`.
+        held_out: Whether something is chosen on a part of the training images, for which a class
+            needs two.
     """
 
     data_dir: str
@@ -77,6 +79,7 @@ class SplitOptions:
     seed: int
     pixels: PixelOptions = USUAL
     labels: str = ""
+    held_out: bool = True
 
 
 def open_labelled_images(options: SplitOptions, run: RunDirectory, run_images: str) -> Split:
@@ -119,7 +122,8 @@ def open_labelled_images(options: SplitOptions, run: RunDirectory, run_images: s
             f"tested on a random {options.test_fraction:.0%} of each class, which the networks may "
             "have seen without labels"
         )
-    _check_validation(train)
+    if options.held_out:
+        _check_validation(train)
     return Split(train, test, description, tuple(remarks))
 
 
@@ -282,7 +286,7 @@ def _check_validation(source: ImageSource) -> None:
         raise InputError(
             "The regularisation of a linear probe is chosen on a part of each class. Received: one "
             f"training image of each of {len(classes)} classes. Expected two of some at least: "
-            "give more images, or a --test_dir beside them."
+            "give more images, or a --test_dir beside them, or only --task=clusters,knn."
         )
 
 

@@ -152,9 +152,18 @@ def pooled_conv_features(maps: np.ndarray) -> np.ndarray:
     """
     n, height, width, channels = maps.shape
     grid = max(1, min(height, width, math.isqrt(MAX_POOLED_SIZE // channels)))
-    rows, columns = _averaging(height, grid), _averaging(width, grid)
+    return averaged(maps, grid).reshape(n, -1)
+
+
+def averaged(maps: np.ndarray, grid: int) -> np.ndarray:
+    """Averages maps, float `(n, h, w, c)`, over the cells of a square grid of at most h and w.
+
+    Returns:
+        float32 `(n, grid, grid, c)`.
+    """
+    rows, columns = _averaging(maps.shape[1], grid), _averaging(maps.shape[2], grid)
     pooled = np.einsum("ih,nhwc,jw->nijc", rows, maps, columns, optimize=True)
-    return np.ascontiguousarray(pooled, np.float32).reshape(n, -1)
+    return np.ascontiguousarray(pooled, np.float32)
 
 
 def _averaging(size: int, grid: int) -> np.ndarray:

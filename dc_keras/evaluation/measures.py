@@ -1,7 +1,7 @@
 """How well one network's features tell the classes: the same protocol for all that are compared.
 
 Quality of the clusters of its features against the labels, and how well labels can be read off its
-frozen features by nearest neighbours and by a linear probe.
+frozen features by nearest neighbours, by a linear probe, and by linear SVMs from a few images.
 """
 
 import dataclasses
@@ -15,11 +15,15 @@ from tqdm import tqdm
 from dc_keras.clustering.cluster_quality import cluster_quality
 from dc_keras.clustering.pseudo_labels import ClusteringOptions, assign_pseudo_labels
 from dc_keras.clustering.whitening import fit_whitening
+from dc_keras.config.programs import USUAL_TASKS
 from dc_keras.data.batches.ordered import ordered_batches
 from dc_keras.data.sources.image_source import ImageSource
-from dc_keras.evaluation.knn import knn_accuracy
+from dc_keras.evaluation.class_clusters import class_clusters
+from dc_keras.evaluation.knn import MORE_NEIGHBORS, NUM_NEIGHBORS, knn_accuracies, knn_accuracy
 from dc_keras.evaluation.labelled_images import Split
-from dc_keras.evaluation.linear_probe import linear_probe, pooled_conv_features
+from dc_keras.evaluation.linear_probe import averaged, linear_probe, pooled_conv_features
+from dc_keras.evaluation.lowshot import low_shot
+from dc_keras.evaluation.patches import MAX_SIDE, fit_patches
 from dc_keras.models.feature_extractor import FeatureExtractor, feature_model
 from dc_keras.seeds import derive_seed
 
@@ -36,12 +40,14 @@ class Protocol:
         last_conv: Name of the layer that is reported as "conv5".
         batch_size: Images in a step of feature extraction.
         seed: The run's seed.
+        tasks: What is measured, some of `config.programs.TASKS`.
     """
 
     clustering: ClusteringOptions
     last_conv: str
     batch_size: int
     seed: int
+    tasks: Sequence[str] = USUAL_TASKS
 
 
 def measure(
@@ -59,9 +65,12 @@ def measure(
         layers: To judge, of the network; "conv5" is the last convolution, before its pooling.
 
     Returns:
-        Figures by name: cluster quality of the last of the layers, and for each layer the
-        accuracies of k-nearest neighbours and of a linear probe, the regularisation chosen for it,
-        and its accuracy on the training images which that was chosen on.
+        Figures by name. For each layer the accuracies of k-nearest neighbours and of a linear
+        probe, the regularisation chosen for it, and its accuracy on the training images which that
+        was chosen on. For the last of the layers also the quality of its clusters, with `_classes`
+        behind the name of as many as there are classes; the accuracies of other numbers of
+        neighbours, as `knn_fc7_100`; and those of few images of each class, as `lowshot_fc7_8`.
+        Standard deviations have `_sd` behind the name.
     """
     train, test = features_by_layer(network, split, protocol, layers)
     return measure_features(train, test, split, protocol)
@@ -97,26 +106,63 @@ def measure_features(
     protocol: Protocol,
 ) -> dict[str, float]:
     """Measures features by layer, as of `features_by_layer`; returns what `measure` does."""
-    layers = list(train)
-    clusters = cluster_features(
-        train[layers[-1]], protocol.clustering, derive_seed(protocol.seed, "evaluation")
-    )
-    figures = dict(cluster_quality(split.train_labels, clusters))
-    for layer in layers:
+    figures: dict[str, float] = {}
+    for layer in train:
         data = (train[layer], split.train_labels, test[layer], split.test_labels)
-        figures[f"knn_{layer}"] = knn_accuracy(*data)
-        probe = linear_probe(*data, seed=derive_seed(protocol.seed, f"probe {layer}"))
-        figures[f"probe_{layer}"] = probe.accuracy
-        figures[f"probe_{layer}_c"] = probe.chosen_c
-        figures[f"probe_{layer}_validation"] = probe.validation_accuracy
+        if "knn" in protocol.tasks:
+            figures[f"knn_{layer}"] = knn_accuracy(*data)
+        if "linear" in protocol.tasks:
+            probe = linear_probe(*data, seed=derive_seed(protocol.seed, f"probe {layer}"))
+            figures[f"probe_{layer}"] = probe.accuracy
+            figures[f"probe_{layer}_c"] = probe.chosen_c
+            figures[f"probe_{layer}_validation"] = probe.validation_accuracy
+    return figures | _of_clustered_features(list(train)[-1], train, test, split, protocol)
+
+
+def _of_clustered_features(
+    layer: str,
+    train: dict[str, np.ndarray],
+    test: dict[str, np.ndarray],
+    split: Split,
+    protocol: Protocol,
+) -> dict[str, float]:
+    """What is measured of one layer alone, which is the one that is clustered."""
+    figures: dict[str, float] = {}
+    data = (train[layer], split.train_labels, test[layer], split.test_labels)
+    if "clusters" in protocol.tasks:
+        figures |= _of_clusters(train[layer], test[layer], split, protocol)
+    if "knn" in protocol.tasks:
+        others = [number for number in MORE_NEIGHBORS if number != NUM_NEIGHBORS]
+        for number, accuracy in knn_accuracies(*data, neighbors=others).items():
+            figures[f"knn_{layer}_{number}"] = accuracy
+    if "lowshot" in protocol.tasks:
+        for found in low_shot(*data, seed=protocol.seed):
+            name = f"lowshot_{layer}_{found.size}"
+            figures |= {name: found.mean, f"{name}_sd": found.sd, f"{name}_c": found.chosen_c}
     return figures
+
+
+def _of_clusters(
+    train: np.ndarray, test: np.ndarray, split: Split, protocol: Protocol
+) -> dict[str, float]:
+    """How well clusters of features agree with the classes."""
+    options = protocol.clustering
+    seed = derive_seed(protocol.seed, "evaluation")
+    whitening = fit_whitening(train, options.pca_dim, whiten=options.whiten)
+    descriptors = whitening.apply(train)
+    clusters = _cluster_descriptors(descriptors, options, seed)
+    return cluster_quality(split.train_labels, clusters) | class_clusters(
+        descriptors,
+        whitening.apply(test),
+        split.test_labels,
+        len(split.class_names),
+        options.kmeans,
+        seed=seed,
+    )
 
 
 def measure_pixels(split: Split, protocol: Protocol, image_size: int) -> dict[str, float]:
     """Measures the pixels of the centre crops, averaged to at most 9,216 values, as features.
-
-    They are centred by their mean over the training images: uncentred, all are positive, and the
-    cosine that nearest neighbours go by is mostly that of two mean images.
 
     Returns:
         Figures as of `measure`, under the names of fc7, in whose place the pixels are.
@@ -124,11 +170,53 @@ def measure_pixels(split: Split, protocol: Protocol, image_size: int) -> dict[st
     images = keras.Input((image_size, image_size, 3), dtype="uint8")
     pixels = keras.Model(images, keras.layers.Rescaling(1 / 255, name="pixels")(images))
     train, test = features_by_layer(pixels, split, protocol, ("pixels",))
-    mean = train["pixels"].mean(axis=0)
+    return _measure_from_the_mean("pixels", train["pixels"], test["pixels"], split, protocol)
+
+
+def measure_patches(split: Split, protocol: Protocol, image_size: int) -> dict[str, float]:
+    """Measures what `patches` makes of the centre crops, averaged to at most 32 x 32 pixels.
+
+    Returns:
+        Figures as of `measure`, under the names of fc7, in whose place these features are.
+    """
+    train, test = (
+        small_crops(source, image_size, protocol.batch_size) for source in (split.train, split.test)
+    )
+    found = fit_patches(train, seed=protocol.seed)
+    return _measure_from_the_mean("patches", found.apply(train), found.apply(test), split, protocol)
+
+
+def small_crops(source: ImageSource, image_size: int, batch_size: int) -> np.ndarray:
+    """Centre crops of all images, averaged to 32 x 32 pixels where they are larger.
+
+    Returns:
+        uint8 `(n, s, s, 3)`, with s the lesser of the image size and 32: at most 3 KB an image.
+    """
+    batches = ordered_batches(
+        source, np.arange(len(source)), image_size=image_size, batch_size=batch_size
+    )
+    side = min(image_size, MAX_SIDE)
+    crops = np.empty((len(source), side, side, 3), np.uint8)
+    start = 0
+    for batch in batches.as_numpy_iterator():
+        crops[start : start + len(batch)] = np.round(averaged(batch.astype(np.float32), side))
+        start += len(batch)
+    return crops
+
+
+def _measure_from_the_mean(
+    name: str, train: np.ndarray, test: np.ndarray, split: Split, protocol: Protocol
+) -> dict[str, float]:
+    """Measures features that are centred by their mean over the training images, in place.
+
+    Uncentred, all are positive, and the cosine that nearest neighbours go by is mostly that of two
+    mean images.
+    """
+    mean = train.mean(axis=0)
     for features in (train, test):
-        features["pixels"] -= mean
-    figures = measure_features(train, test, split, protocol)
-    return {name.replace("pixels", "fc7"): value for name, value in figures.items()}
+        features -= mean
+    figures = measure_features({name: train}, {name: test}, split, protocol)
+    return {key.replace(name, "fc7"): value for key, value in figures.items()}
 
 
 def cluster_features(features: np.ndarray, options: ClusteringOptions, seed: int) -> np.ndarray:
@@ -143,10 +231,17 @@ def cluster_features(features: np.ndarray, options: ClusteringOptions, seed: int
         Cluster of each row, int32 `(n,)`.
     """
     whitening = fit_whitening(features, options.pca_dim, whiten=options.whiten)
+    return _cluster_descriptors(whitening.apply(features), options, seed)
+
+
+def _cluster_descriptors(
+    descriptors: np.ndarray, options: ClusteringOptions, seed: int
+) -> np.ndarray:
+    """Cluster of each descriptor, int32 `(n,)`."""
     by_kmeans = dataclasses.replace(
-        options, method="kmeans", num_clusters=min(options.num_clusters, len(features))
+        options, method="kmeans", num_clusters=min(options.num_clusters, len(descriptors))
     )
-    return assign_pseudo_labels(whitening.apply(features), by_kmeans, seed=seed, turn=0).assignments
+    return assign_pseudo_labels(descriptors, by_kmeans, seed=seed, turn=0).assignments
 
 
 def extract_layers(

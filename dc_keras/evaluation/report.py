@@ -2,14 +2,20 @@
 
 import dataclasses
 import datetime
-import itertools
 import json
 import os
 import pathlib
 import textwrap
+from collections.abc import Iterable
 
-from dc_keras.evaluation.knn import NUM_NEIGHBORS, TEMPERATURE
+from dc_keras.config.programs import USUAL_TASKS
+from dc_keras.evaluation import lowshot
+from dc_keras.evaluation.class_clusters import SEEDS, STARTS
+from dc_keras.evaluation.knn import MORE_NEIGHBORS, NUM_NEIGHBORS, TEMPERATURE
 from dc_keras.evaluation.linear_probe import C_GRID, VALIDATION_FRACTION
+from dc_keras.evaluation.lowshot import DRAWS, SIZES
+from dc_keras.evaluation.patches import MAX_SIDE, NUM_CENTROIDS, NUM_PATCHES, PATCH_SIZE
+from dc_keras.evaluation.tables import Column, Table, markdown_table, plain_table
 from dc_keras.files import explain_write_errors, write_atomically
 from dc_keras.machine import library_versions
 
@@ -18,17 +24,20 @@ RANDOM, CALIBRATED = "random", "random, calibrated"
 # What dc-keras cluster was given in place of a training.
 GIVEN = "given"
 
-# Figures in the order of the columns: key, group of columns, title within it, format.
-_COLUMNS = (
-    ("nmi", "clusters of fc7", "NMI", ".3f"),
-    ("ari", "clusters of fc7", "ARI", ".3f"),
-    ("accuracy", "clusters of fc7", "acc.", ".1%"),
-    ("purity", "clusters of fc7", "purity", ".1%"),
-    ("knn_conv5", "k-NN", "conv5", ".1%"),
-    ("knn_fc7", "k-NN", "fc7", ".1%"),
-    ("probe_conv5", "linear probe", "conv5", ".1%"),
-    ("probe_fc7", "linear probe", "fc7", ".1%"),
+# The first table, and the order of its columns.
+_MAIN = Table(
+    (
+        Column("nmi", "clusters of fc7", "NMI", ".3f"),
+        Column("ari", "clusters of fc7", "ARI", ".3f"),
+        Column("accuracy", "clusters of fc7", "acc.", ".1%"),
+        Column("purity", "clusters of fc7", "purity", ".1%"),
+        Column("knn_conv5", "k-NN", "conv5", ".1%"),
+        Column("knn_fc7", "k-NN", "fc7", ".1%"),
+        Column("probe_conv5", "linear probe", "conv5", ".1%"),
+        Column("probe_fc7", "linear probe", "fc7", ".1%"),
+    )
 )
+_STYLES = {column.key: column.style for column in _MAIN.columns}
 # The same figures in the order of the headline, as they are called there.
 _HEADLINE = {
     "probe_fc7": "fc7 probe",
@@ -40,7 +49,7 @@ _HEADLINE = {
     "accuracy": "acc.",
     "purity": "purity",
 }
-_TERMINAL_WIDTH, _CELL_WIDTH = 80, 6
+_TERMINAL_WIDTH = 80
 
 
 def _now() -> str:
@@ -67,6 +76,7 @@ class EvaluationReport:
         near_copies: Others whose centre crop is nearly that of a training image.
         calibration: What the calibrated network's statistics are of, as a part of a sentence.
         start: Where the weights are that the run started from, if those were measured.
+        tasks: What was measured, some of `config.programs.TASKS`.
         date: When the report was begun, in UTC.
         versions: Versions of the libraries.
         rows: Figures by network and name, in the order in which they were added.
@@ -87,6 +97,7 @@ class EvaluationReport:
     near_copies: int = 0
     calibration: str = ""
     start: str = ""
+    tasks: tuple[str, ...] = USUAL_TASKS
     date: str = dataclasses.field(default_factory=_now)
     versions: dict[str, str] = dataclasses.field(default_factory=library_versions)
     rows: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
@@ -96,9 +107,8 @@ class EvaluationReport:
 
         Args:
             network: Such as "trained", "random", "random, calibrated" or "supervised".
-            figures: Any of `nmi`, `ari`, `accuracy`, `purity`, `knn_conv5`, `knn_fc7`,
-                `probe_conv5`, `probe_fc7`, as fractions; and `probe_conv5_c`, `probe_fc7_c`, the
-                regularisation that was chosen. What is missing is shown as "-".
+            figures: As of `measures.measure`. What is missing is shown as "-", or left out where
+                all networks lack it.
         """
         self.rows[network] = {name: float(value) for name, value in figures.items()}
 
@@ -112,7 +122,6 @@ class EvaluationReport:
         trained = self.rows.get("trained", {})
         random = {name: self.rows[name] for name in (RANDOM, CALIBRATED) if name in self.rows}
         both = "both random networks" if len(random) > 1 else f"the {''.join(random)} network"
-        styles = {key: style for key, _, _, style in _COLUMNS}
         lines: list[str] = []
         better: list[str] = []
         others: list[str] = []
@@ -124,7 +133,7 @@ class EvaluationReport:
             (better if trained[key] > rivals[stronger] else others).append(title)
             which = f"{stronger}, the stronger of the two" if len(rivals) > 1 else stronger
             lines.append(
-                f"{title} {trained[key]:{styles[key]}} against {rivals[stronger]:{styles[key]}} "
+                f"{title} {trained[key]:{_STYLES[key]}} against {rivals[stronger]:{_STYLES[key]}} "
                 f"({which})"
             )
         if not lines:
@@ -155,34 +164,21 @@ class EvaluationReport:
                 remark, _TERMINAL_WIDTH, initial_indent="  note      ", subsequent_indent=" " * 12
             )
         ]
-        # A group's title stands over its columns.
-        sizes = {
-            group: len(list(columns))
-            for group, columns in itertools.groupby(_COLUMNS, key=lambda column: column[1])
-        }
-        rules = [
-            f" {group} ".center(size * (_CELL_WIDTH + 1) - 1, "-") for group, size in sizes.items()
-        ]
-        titles = [title for _, _, title, _ in _COLUMNS]
-        width = max(len(network) for network in ("network", *self.rows))
-        table = ["  ".join([" " * width, *rules])]
-        for first, *cells in (["network", *titles], *self._table()):
-            left = iter([cell.rjust(_CELL_WIDTH) for cell in cells])
-            groups = [
-                " ".join(itertools.islice(left, size)).rjust(len(rule))
-                for rule, size in zip(rules, sizes.values(), strict=True)
-            ]
-            table.append("  ".join([first.ljust(width), *groups]))
+        tables = []
+        for table in self._tables():
+            title = textwrap.wrap(f"{table.title}:", _TERMINAL_WIDTH) if table.title else []
+            tables += [*title, *plain_table(table, self.rows), ""]
         first, *compared = self.headline() or [""]
         sentence = textwrap.wrap(first, _TERMINAL_WIDTH)
         told = [*sentence, *(f"  {line}" for line in compared), ""] if compared else []
-        return "\n".join([*header, "", *table, "", *told])
+        return "\n".join([*header, "", *tables, *told])
 
     def to_markdown(self) -> str:
         """The report as Markdown, with an account of how the figures were measured."""
-        titles = ["network", *(f"{group}: {title}" for _, group, title, _ in _COLUMNS)]
-        rule = ["---", *("---:" for _ in _COLUMNS)]
-        table = ["| " + " | ".join(line) + " |" for line in (titles, rule, *self._table())]
+        tables = []
+        for table in self._tables():
+            title = [f"{table.title}:", ""] if table.title else []
+            tables += [*title, *markdown_table(table, self.rows), ""]
         first, *compared = self.headline() or [""]
         told = [first, "", *(f"- {line}" for line in compared), ""] if compared else []
         return "\n".join(
@@ -197,8 +193,7 @@ class EvaluationReport:
                 *(f"- Note: {remark}" for remark in self.remarks),
                 "",
                 *told,
-                *table,
-                "",
+                *tables,
                 "## How it was measured",
                 "",
                 *self._method(),
@@ -266,31 +261,51 @@ class EvaluationReport:
     def _versions(self) -> str:
         return ", ".join(f"{name} {version}" for name, version in self.versions.items())
 
-    def _table(self) -> list[list[str]]:
-        """The cells of all networks, the name first."""
-        return [
-            [network, *(_cell(figures.get(key), style) for key, _, _, style in _COLUMNS)]
-            for network, figures in self.rows.items()
-        ]
+    def _tables(self) -> list[Table]:
+        """The tables that have figures."""
+        at_k, at_classes = f"NMI, k = {self.num_clusters}", f"NMI, k = {self.classes}"
+        clusters = Table(
+            (
+                Column("nmi_arithmetic", at_k, "arith.", ".3f"),
+                Column("nmi_classes", at_classes, "geom.", ".3f"),
+                Column("nmi_arithmetic_classes", at_classes, "arith.", ".3f"),
+                Column("ari_classes", f"k = {self.classes}", "ARI", ".3f"),
+                Column("accuracy_classes", f"k = {self.classes}", "acc.", ".1%"),
+                Column("purity_classes", f"k = {self.classes}", "purity", ".1%"),
+            ),
+            f"As many clusters as classes (k = {self.classes}) on the test images, mean and "
+            f"standard deviation of {SEEDS} seeds; arithmetic NMI of those above",
+        )
+        neighbors = [number for number in MORE_NEIGHBORS if number <= self.train_images]
+        knn = Table(
+            [
+                Column(
+                    "knn_fc7" if number == NUM_NEIGHBORS else f"knn_fc7_{number}",
+                    "neighbours of fc7",
+                    str(number),
+                    ".1%",
+                )
+                for number in neighbors
+            ],
+            "Nearest neighbours by their number",
+        )
+        shots = Table(
+            [
+                Column(f"lowshot_fc7_{size}", "images of each class", str(size), ".1%")
+                for size in SIZES
+            ],
+            f"Low-shot: linear SVM on fc7, mean and standard deviation of {DRAWS} draws",
+        )
+        tables = [table.of(self.rows) for table in (_MAIN, clusters, knn, shots)]
+        return [table for table in tables if table.columns]
 
     def _method(self) -> list[str]:
         """How the figures were measured, as Markdown."""
-        grid = ", ".join(f"{c:g}" for c in C_GRID)
         lines = [
             f"- Split: {self.split}. Every network is measured on the same images, without dropout "
             "or augmentation, and its weights stay as they are.",
             f"- Copies: {' '.join(self._copies()) or 'No test image is a copy or near copy.'}",
-            f"- Clusters: the fc7 features of the {self.train_images:,} training images are "
-            f"{self._clustering()} NMI is "
-            "I(A; B) / sqrt(H(A) H(B)). Accuracy (acc.) is that of the best one-to-one matching of "
-            "clusters and classes, so that clusters beyond the number of classes count as wrong. "
-            "NMI and purity rise with the number of clusters by themselves: compare figures of "
-            "equal numbers only.",
-            f"- k-NN: the {min(NUM_NEIGHBORS, self.train_images)} training images of highest "
-            f"cosine similarity s vote with weight exp(s / {TEMPERATURE:g}).",
-            "- Linear probe: logistic regression on standardised features. Its regularisation C "
-            f"was chosen from {grid} on {VALIDATION_FRACTION:.0%} of the training images, never on "
-            "the test images; then it was fitted to all training images.",
+            *(line for task in self.tasks for line in self._method_of(task)),
             "- conv5 is the last convolution after its ReLU, average-pooled to at most 9,216 "
             "values; fc7 is the layer that is clustered, before its ReLU.",
         ]
@@ -298,6 +313,16 @@ class EvaluationReport:
             lines.append(
                 "- Pixels: the colours of the centre crops, average-pooled to at most 9,216 "
                 "values, less their mean over the training images, in fc7's place."
+            )
+        if "patches" in self.rows:
+            lines.append(
+                "- Patches: as of Coates, Lee and Ng 2011. Of the centre crops of training images, "
+                f"averaged to {MAX_SIDE} x {MAX_SIDE} pixels where they are larger, "
+                f"{NUM_PATCHES:,} random patches of {PATCH_SIZE} x {PATCH_SIZE} pixels are "
+                f"contrast-normalised, ZCA-whitened and put into {NUM_CENTROIDS:,} clusters. How "
+                "much nearer than on average the centroids are to the patches at all places "
+                "(triangle activation), averaged over quadrants, less the mean over the training "
+                "images, stands in fc7's place."
             )
         if CALIBRATED in self.rows:
             lines.append(
@@ -320,6 +345,43 @@ class EvaluationReport:
                 lines.append(f"- C chosen for the {network} network: {', '.join(chosen)}.")
         return lines
 
+    def _method_of(self, task: str) -> list[str]:
+        """How the figures of a task were measured, as Markdown."""
+        if task == "clusters":
+            return [
+                f"- Clusters: the fc7 features of the {self.train_images:,} training images are "
+                f"{self._clustering()} NMI is the geometric one, "
+                "I(A; B) / sqrt(H(A) H(B)), unless it is said to be arithmetic, "
+                "2 I(A; B) / (H(A) + H(B)). Accuracy (acc.) is that of the best one-to-one "
+                "matching of clusters and classes, so that clusters beyond the number of classes "
+                "count as wrong. NMI and purity rise with the number of clusters by themselves: "
+                "compare figures of equal numbers only.",
+                f"- As many clusters as classes: k-means finds {self.classes:,} centroids among "
+                f"the same descriptors of the training images, the best of {STARTS} starts by the "
+                "mean squared distance to them; figures are of the test images, each in the "
+                "cluster of its nearest centroid. Mean and standard deviation (of a sample) of "
+                f"{SEEDS} such seeds.",
+            ]
+        if task == "knn":
+            return [
+                f"- k-NN: the {min(NUM_NEIGHBORS, self.train_images)} training images of highest "
+                f"cosine similarity s vote with weight exp(s / {TEMPERATURE:g})."
+            ]
+        if task == "linear":
+            return [
+                "- Linear probe: logistic regression on standardised features. Its regularisation "
+                f"C was chosen from {_listed(C_GRID)} on {VALIDATION_FRACTION:.0%} of the training "
+                "images, never on the test images; then it was fitted to all training images."
+            ]
+        return [
+            "- Low-shot: a linear SVM with squared hinge loss, one class against the others, on "
+            "standardised fc7 features over the root of their number, fitted to so many training "
+            f"images of each class and tested on all test images. Its C was chosen from "
+            f"{_listed(lowshot.C_GRID)} for each number of images on {VALIDATION_FRACTION:.0%} of "
+            "the training images, which none was drawn from, never on the test images. Mean and "
+            f"standard deviation (of a sample) of {DRAWS} draws."
+        ]
 
-def _cell(value: float | None, style: str) -> str:
-    return "-" if value is None else format(value, style)
+
+def _listed(numbers: Iterable[float]) -> str:
+    return ", ".join(f"{number:g}" for number in numbers)

@@ -129,9 +129,19 @@ def test_accuracy_agrees_with_trying_all_matchings(pair):
     assert accuracy_by_matching(labels, assignments) <= purity(labels, assignments) + 1e-12
 
 
+def test_both_means_of_nmi_on_paper():
+    # Entropies log 2 and log 3. Two of three clusters tell the class, the third nothing:
+    # I = 2/3 log 2.
+    information = 2 / 3 * math.log(2)
+    figures = cluster_quality(LABELS, CLUSTERS)
+    assert figures["nmi"] == pytest.approx(information / math.sqrt(math.log(2) * math.log(3)))
+    assert figures["nmi_arithmetic"] == pytest.approx(information / (math.log(6) / 2))
+
+
 def test_perfect_clusters():
     figures = cluster_quality(LABELS, 7 - LABELS)
-    assert figures == pytest.approx({"nmi": 1, "ari": 1, "accuracy": 1, "purity": 1})
+    names = ("nmi", "nmi_arithmetic", "ari", "accuracy", "purity")
+    assert figures == pytest.approx(dict.fromkeys(names, 1))
 
 
 def test_random_clusters_have_no_adjusted_agreement(rng):

@@ -33,7 +33,8 @@ def test_no_baselines():
 
 def test_unknown_baselines_are_refused():
     with pytest.raises(
-        InputError, match="--baseline=best. Expected some of: random, init, pixels, supervised"
+        InputError,
+        match="--baseline=best. Expected some of: random, init, pixels, patches, supervised",
     ):
         EvaluationConfig.from_arguments(["--run_dir=r", "--baseline=best"]).validate()
 
@@ -43,6 +44,22 @@ def test_other_runs_are_baselines(tmp_path):
     config = EvaluationConfig.from_arguments(["--run_dir=r", f"--baseline=pixels,{tmp_path}"])
     config.validate()
     assert config.other_runs() == (str(tmp_path),)
+
+
+def test_tasks_are_taken_each_once():
+    config = EvaluationConfig.from_arguments(["--run_dir=r", "--task=lowshot, knn,lowshot"])
+    config.validate()
+    assert config.tasks() == ("lowshot", "knn")
+    assert EvaluationConfig.from_arguments([]).tasks() == ("clusters", "knn", "linear")
+
+
+@pytest.mark.parametrize(
+    ("task", "words"),
+    [("knn,semi", "Unknown task. Received: --task=semi. Expected some of"), (",", "nothing to")],
+)
+def test_tasks_that_there_are_not_are_refused(task, words):
+    with pytest.raises(InputError, match=f"{words}.*clusters, knn, linear, lowshot, separated"):
+        EvaluationConfig.from_arguments(["--run_dir=r", f"--task={task}"]).validate()
 
 
 @pytest.mark.parametrize(

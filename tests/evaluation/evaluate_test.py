@@ -13,6 +13,7 @@ from dc_keras.config import EvaluationConfig
 from dc_keras.data.sources.arrays import ArraySource
 from dc_keras.data.sources.image_source import numbered
 from dc_keras.errors import CannotWriteError, InputError
+from dc_keras.evaluation import patches
 from dc_keras.evaluation.evaluate import (
     evaluate,
     networks_to_compare,
@@ -41,14 +42,17 @@ def run(tmp_path_factory):
 def report(run, tmp_path_factory):
     folder = tmp_path_factory.mktemp("labelled")
     textures.write_folders(folder, *textures.textures(10))
-    flags = [f"--run_dir={run.path}", f"--data_dir={folder}", "--baseline=pixels,random"]
+    flags = [f"--run_dir={run.path}", f"--data_dir={folder}", "--baseline=pixels,random,patches"]
     config = EvaluationConfig.from_arguments([*flags, "--test_fraction=0.5"])
     config.validate()
-    return evaluate(config)
+    with pytest.MonkeyPatch.context() as changed:
+        # Fewer patches, and so fewer centroids, take less time.
+        changed.setattr(patches, "NUM_PATCHES", 200)
+        return evaluate(config)
 
 
 def test_a_run_that_learned_nothing_is_as_good_as_a_random_network(report):
-    assert list(report.rows) == ["trained", "random", "random, calibrated", "pixels"]
+    assert list(report.rows) == ["trained", "random", "random, calibrated", "pixels", "patches"]
     assert report.rows["trained"] == report.rows["random"]
     assert "better in" not in report.headline()[0].replace("not better in", "")
 
@@ -114,7 +118,7 @@ def test_the_report_is_in_the_folder_of_the_run(run, report):
 def config_for(run, tmp_path):
     """Settings of an evaluation without baselines that writes to `out`."""
 
-    def make(out):
+    def make(out, *more):
         textures.write_folders(tmp_path / "images", *textures.textures(4))
         return EvaluationConfig.from_arguments(
             [
@@ -122,6 +126,7 @@ def config_for(run, tmp_path):
                 f"--data_dir={tmp_path}/images",
                 "--baseline=",
                 f"--out={out}",
+                *more,
             ]
         )
 
@@ -131,6 +136,17 @@ def config_for(run, tmp_path):
 def test_the_report_goes_to_another_folder_where_that_is_asked_for(config_for, tmp_path):
     report = evaluate(config_for(tmp_path / "new" / "out"))
     assert (tmp_path / "new" / "out" / "report.md").read_text() == report.to_markdown()
+
+
+def test_the_tasks_that_are_asked_for_are_done(config_for, tmp_path):
+    report = evaluate(config_for(tmp_path / "out", "--task=lowshot"))
+    # Three training images of each class, of which one is held out.
+    assert report.tasks == ("lowshot",)
+    assert [name for name in report.rows["trained"] if not name.endswith(("_sd", "_c"))] == [
+        "lowshot_fc7_1",
+        "lowshot_fc7_2",
+    ]
+    assert "Low-shot: 4, 8, 16, 32, 64, 96 images of each class are left out" in report.remarks[0]
 
 
 def test_a_report_that_cannot_be_written_is_told_of_first_and_printed(

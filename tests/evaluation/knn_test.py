@@ -3,7 +3,7 @@ import pytest
 
 from dc_keras.errors import InputError
 from dc_keras.evaluation import knn
-from dc_keras.evaluation.knn import knn_accuracy
+from dc_keras.evaluation.knn import knn_accuracies, knn_accuracy
 
 
 def naive_predictions(train, labels, test, num_neighbors, temperature):
@@ -70,6 +70,17 @@ def test_more_neighbors_than_training_images(rng):
     test, test_labels = blobs(rng, 30)
     data = (train, train_labels, test, test_labels)
     assert knn_accuracy(*data, num_neighbors=1000) == knn_accuracy(*data, num_neighbors=8)
+
+
+def test_several_numbers_of_neighbors_at_once(rng):
+    train, train_labels = blobs(rng, 60, noise=3)
+    data = (train, train_labels, *blobs(rng, 200, noise=3))
+    found = knn_accuracies(*data, neighbors=(60, 5, 1, 61))
+    # There are no 61.
+    assert list(found) == [60, 5, 1]
+    assert found == {number: knn_accuracy(*data, num_neighbors=number) for number in found}
+    assert found[1] != found[60]
+    assert knn_accuracies(*data, neighbors=(100,)) == {}
 
 
 def test_blocks_do_not_change_the_result(rng, monkeypatch):

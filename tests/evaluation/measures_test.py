@@ -16,7 +16,9 @@ from dc_keras.evaluation.measures import (
     extract_layers,
     features_by_layer,
     measure,
+    measure_patches,
     measure_pixels,
+    small_crops,
 )
 from dc_keras.models.feature_extractor import FeatureExtractor
 
@@ -63,18 +65,57 @@ def test_labels_that_mean_nothing_are_not_read_off(network, split):
     assert figures["knn_fc7"] < 1 and figures["probe_fc7"] < 1
 
 
-def test_each_layer_has_its_figures(network, split):
-    clusters = {"nmi", "ari", "accuracy", "purity"}
+CLUSTERS = {
+    f"{name}{of}"
+    for name in ("nmi", "nmi_arithmetic", "ari", "accuracy", "purity")
+    for of in ("", "_classes", "_classes_sd")
+}
+
+
+@pytest.mark.parametrize(
+    ("task", "names"),
+    [
+        ("clusters", CLUSTERS),
+        # Of 30 training images.
+        ("knn", {"knn_fc7", "knn_fc7_10"}),
+        ("linear", {"probe_fc7", "probe_fc7_c", "probe_fc7_validation"}),
+        (
+            "lowshot",
+            {f"lowshot_fc7_{size}{of}" for size in (1, 2, 4, 8) for of in ("", "_sd", "_c")},
+        ),
+    ],
+)
+def test_each_task_has_its_figures(network, split, task, names):
+    protocol = dataclasses.replace(PROTOCOL, tasks=(task,))
+    figures = measure(network, split, protocol, layers=("fc7",))
+    assert set(figures) == names
+    # Red, green and blue are easily told.
+    accuracies = [figures[name] for name in names if not name.endswith(("_sd", "_c"))]
+    assert accuracies == pytest.approx([1] * len(accuracies))
+
+
+def test_the_usual_tasks_are_all_but_one(network, split):
     figures = measure(network, split, PROTOCOL, layers=("fc7",))
-    assert set(figures) == clusters | {
-        "knn_fc7", "probe_fc7", "probe_fc7_c", "probe_fc7_validation"
-    }  # fmt: skip
+    assert figures.keys() >= CLUSTERS | {"knn_fc7", "probe_fc7"}
+    assert not any("lowshot" in name for name in figures)
 
 
-def test_pixels_stand_in_the_place_of_features(split):
-    figures = measure_pixels(split, PROTOCOL, image_size=8)
+@pytest.mark.parametrize("of", [measure_pixels, measure_patches])
+def test_what_is_no_network_stands_in_the_place_of_features(split, of):
+    figures = of(split, PROTOCOL, image_size=8)
     assert figures["knn_fc7"] == figures["probe_fc7"] == 1
-    assert not any("pixels" in name or "conv5" in name for name in figures)
+    assert not any(word in name for name in figures for word in ("pixels", "patches", "conv5"))
+
+
+@pytest.mark.parametrize(("image_size", "side"), [(64, 32), (16, 16)])
+def test_crops_for_patches_are_averaged_where_they_are_large(rng, image_size, side):
+    images = rng.integers(0, 256, (5, image_size, image_size, 3), np.uint8)
+    source = ArraySource(images, numbered("image", 5))
+    cells = image_size // side
+    means = images.reshape(5, side, cells, side, cells, 3).mean((2, 4))
+    found = small_crops(source, image_size, batch_size=2)
+    # Rounded to whole grey levels.
+    np.testing.assert_allclose(found, means, atol=0.5001)
 
 
 def test_neighbours_of_pixels_are_sought_from_the_mean_image():

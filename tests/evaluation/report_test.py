@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 
+from dc_keras.evaluation.lowshot import SIZES
 from dc_keras.evaluation.report import EvaluationReport
 
 FIGURES = {
@@ -59,8 +60,45 @@ def test_terminal_fits_80_columns_and_is_aligned(report):
         assert row.index("%") == table[1].index("acc.") + len("acc.") - 1
 
 
+MEANS = ("nmi_classes", "nmi_arithmetic_classes", "ari_classes", "accuracy_classes")
+MORE = {
+    "nmi_arithmetic": 0.29,
+    **dict.fromkeys((*MEANS, "purity_classes"), 0.25),
+    **{f"{name}_sd": 0.011 for name in (*MEANS, "purity_classes")},
+    **{f"knn_fc7_{number}": number / 1000 for number in (10, 100, 200)},
+    **{f"lowshot_fc7_{size}": size / 100 for size in SIZES},
+    **{f"lowshot_fc7_{size}_sd": 0.001 for size in SIZES},
+}
+
+
+def test_further_tables_have_deviations_and_fit_80_columns(report):
+    report.add("random, calibrated", FIGURES | MORE)
+    text = report.to_terminal()
+    assert max(map(len, text.splitlines())) <= 80
+    lines = [line.split() for line in text.splitlines()]
+    for cells in (
+        ["0.290", "0.250", "0.250", "0.250", "25.0%", "25.0%"],
+        ["1.0%", "51.0%", "10.0%", "20.0%"],
+        ["1.0%", "2.0%", "4.0%", "8.0%", "16.0%", "32.0%", "64.0%", "96.0%"],
+    ):
+        assert ["random,", "calibrated", *cells] in lines
+    assert ["±0.1%"] * 8 in lines
+    assert "NMI, k = 100" in text and "NMI, k = 10 " in text
+    markdown = report.to_markdown()
+    assert "| 0.290 | 0.250 ±0.011 |" in markdown and "| 96.0% ±0.1% |" in markdown
+
+
+def test_tables_without_figures_are_left_out(report):
+    report.rows = {"given": {"knn_fc7": 0.5}}
+    report.tasks = ("knn",)
+    for text in (report.to_terminal(), report.to_markdown()):
+        assert not any(word in text for word in ("NMI", "probe", "ow-shot", "classes (k"))
+    report.rows, report.tasks = {"given": {"lowshot_fc7_1": 0.5}}, ("lowshot",)
+    assert "chosen from 0.01, 0.1, 1, 10 for each number of images on 20%" in report.to_markdown()
+
+
 def test_markdown_table(report):
-    table = [line for line in report.to_markdown().splitlines() if line.startswith("|")]
+    table = [line for line in report.to_markdown().splitlines() if line.startswith("|")][:4]
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in table]
     assert [row[0] for row in cells] == ["network", "---", "trained", "random"]
     assert cells[2][1:] == CELLS

@@ -1,0 +1,48 @@
+import math
+
+import numpy as np
+import pytest
+
+from dc_keras.clustering.kmeans import KMeansOptions
+from dc_keras.evaluation.class_clusters import class_clusters
+
+
+def test_figures_on_paper():
+    """Two clumps, and test images of two classes: three and one at the first, one at the second.
+
+    Of five images, the table of classes and clusters is 3 0 / 1 1.
+    """
+    train = np.float32([[0, 0], [0, 1], [9, 0], [9, 1]])
+    test = np.float32([[0, 0], [1, 0], [0, 2], [0, 3], [8, 0]])
+    labels = np.array([0, 0, 0, 1, 1])
+    found = class_clusters(train, test, labels, 2, KMeansOptions(), seed=31)
+
+    def entropy(*parts):
+        return -sum(part * math.log(part) for part in parts)
+
+    classes, clusters = entropy(0.6, 0.4), entropy(0.8, 0.2)
+    shared = classes + clusters - entropy(0.6, 0.2, 0.2)
+    # Pairs together: 3 in the table's cells, 4 in classes, 6 in clusters, of 10.
+    expected = {
+        "nmi": shared / math.sqrt(classes * clusters),
+        "nmi_arithmetic": shared / ((classes + clusters) / 2),
+        "ari": (3 - 2.4) / (5 - 2.4),
+        "accuracy": 4 / 5,
+        "purity": 4 / 5,
+    }
+    # Every seed finds the clumps.
+    assert found == pytest.approx(
+        {f"{name}_classes": value for name, value in expected.items()}
+        | {f"{name}_classes_sd": 0 for name in expected}
+    )
+
+
+def test_means_and_deviations_are_over_seeds(rng):
+    """Of points without clusters, each seed finds others."""
+    points, labels = rng.normal(size=(300, 5)).astype("float32"), rng.integers(0, 4, 300)
+    options = KMeansOptions(iterations=1, max_points=1)
+    first, again = (class_clusters(points, points, labels, 4, options, seed=s) for s in (1, 1))
+    assert first == again
+    assert 0 < first["accuracy_classes_sd"] < 0.1 and 0.25 < first["accuracy_classes"] < 0.5
+    # However few iterations and images the training took, here it is all of them.
+    assert first == class_clusters(points, points, labels, 4, KMeansOptions(), seed=1)
