@@ -18,9 +18,8 @@ from dc_keras.config import TrainingConfig
 from dc_keras.process import prepare_process
 from dc_keras.seeds import derive_seed
 
-# What is judged, from the image to what is clustered, and the published pair.
+# What is judged beside the last convolution, from the image to what is clustered.
 DEPTHS = ("pool1", "pool2", "pool3", "pool4", "pool5", "fc7")
-LAYERS = ("conv5", *DEPTHS)
 # A forward pass over an image takes about a third of a training step on it: the backward pass
 # computes twice as much.
 EXTRACTION_COST = 1 / 3
@@ -59,18 +58,26 @@ def judge(network, split, config: TrainingConfig) -> dict[str, float]:
         Figures of `dc_keras.evaluation.measures.measure`, and of the best layer.
     """
     from dc_keras import assembly
-    from dc_keras.evaluation.measures import Protocol, features_by_layer, measure_features
+    from dc_keras.config.programs import USUAL_TASKS
+    from dc_keras.evaluation.measures import Protocol, measure
+    from dc_keras.evaluation.subjects import network_subject
     from dc_keras.models.architectures import LAST_CONV
 
     as_trained = assembly.clustering_options(config)
     protocol = Protocol(
         clustering=dataclasses.replace(as_trained, num_clusters=CLUSTERS_TO_JUDGE),
-        last_conv=LAST_CONV[config.arch],
         batch_size=config.batch_size,
         seed=config.seed,
     )
-    train, test = features_by_layer(network, split, protocol, LAYERS)
-    figures = measure_features(train, test, split, protocol)
+    layers = {"conv5": LAST_CONV[config.arch]} | {depth: depth for depth in DEPTHS}
+    subject = network_subject("", network, split, layers, config.batch_size)
+    train, _ = features = subject.features()
+    subject = dataclasses.replace(subject, features=lambda: features)
+    figures = {
+        name: value
+        for _, measured in measure(subject, protocol, USUAL_TASKS)
+        for name, value in measured.figures.items()
+    }
     best = best_layer(figures)
     return figures | {
         "probe_best": figures[f"probe_{best}"],

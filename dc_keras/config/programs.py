@@ -13,6 +13,8 @@ from dc_keras.config.training import wrong_labels
 from dc_keras.machine import STRATEGIES
 
 BASELINES = ("random", "init", "pixels", "patches", "supervised")
+# How the files of networks by others end.
+NETWORK_FILE = ".keras"
 # What evaluate.py measures, and what of it by default.
 TASKS = ("clusters", "knn", "linear", "lowshot")
 USUAL_TASKS = ("clusters", "knn", "linear")
@@ -51,9 +53,9 @@ class EvaluationConfig(Config):
         "run's seed, as they are and with batch norm statistics fitted to the images), init (of a "
         "run with --init_from: what it started from), pixels (no network: the centre crops as they "
         "are), patches (no network: k-means on whitened patches of 6 x 6 pixels, some minutes), "
-        "supervised (the same network trained with the labels), and folders of other runs, which "
-        "are judged on the same images. Empty: none. A run of dc-keras cluster has neither random "
-        "nor supervised.",
+        "supervised (the same network trained with the labels), folders of other runs, and .keras "
+        "files of networks by others, all judged on the same images. Empty: none. A run of "
+        "dc-keras cluster has neither random nor supervised.",
     )
     out: str = flag("", "Folder to write the report to; default: evaluation in --run_dir.")
     max_images: int = flag(
@@ -76,12 +78,16 @@ class EvaluationConfig(Config):
 
     def other_runs(self) -> tuple[str, ...]:
         """Those baselines that are folders of runs."""
-        return tuple(name for name in self.baselines() if name not in BASELINES)
+        return tuple(
+            name
+            for name in self.baselines()
+            if name not in BASELINES and not name.endswith(NETWORK_FILE)
+        )
 
     def conflicts(self) -> list[str]:
         found = [
             f"Unknown baseline. Received: --baseline={name}. "
-            f"Expected some of: {', '.join(BASELINES)}, or the folder of a run."
+            f"Expected some of: {', '.join(BASELINES)}, the folder of a run, or a .keras file."
             for name in self.other_runs()
             if not os.path.isfile(os.path.join(name, "flags.cfg"))
         ]

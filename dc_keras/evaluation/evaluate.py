@@ -4,6 +4,7 @@ All are judged in the same way on the same images; see `measures`. The labels ar
 figures alone.
 """
 
+import contextlib
 import dataclasses
 import pathlib
 import tempfile
@@ -14,22 +15,35 @@ import tensorflow as tf
 from absl import logging
 
 from dc_keras import assembly
-from dc_keras.assembly import Schedule
 from dc_keras.config import EvaluationConfig, TrainingConfig
+from dc_keras.config.programs import NETWORK_FILE
 from dc_keras.data.batches.ordered import ordered_batches
 from dc_keras.data.sources.labels import describe_labels
 from dc_keras.errors import CannotWriteError, InputError
 from dc_keras.evaluation.calibration import CALIBRATION_IMAGES, calibrate
 from dc_keras.evaluation.copies import count_copies
-from dc_keras.evaluation.judged_runs import check_can_be_judged, measure_run, row_name
 from dc_keras.evaluation.labelled_images import Split, SplitOptions, open_labelled_images
 from dc_keras.evaluation.lowshot import SIZES, sizes_within
-from dc_keras.evaluation.measures import Protocol, measure, measure_patches, measure_pixels
+from dc_keras.evaluation.measured import Measured, MeasuredBefore, key_of
+from dc_keras.evaluation.measures import Protocol, measure
 from dc_keras.evaluation.patches import check_side
-from dc_keras.evaluation.report import CALIBRATED, GIVEN, EvaluationReport
-from dc_keras.evaluation.supervised import train_supervised
-from dc_keras.machine import configure_devices, make_strategy
-from dc_keras.models.architectures import LAST_CONV
+from dc_keras.evaluation.report import CALIBRATED, GIVEN, RANDOM, TRAINED, EvaluationReport
+from dc_keras.evaluation.showing import exhibits_of
+from dc_keras.evaluation.subjects import (
+    Subject,
+    check_can_be_judged,
+    file_subject,
+    layers_of,
+    network_subject,
+    patches_subject,
+    pixels_subject,
+    row_name,
+    run_subject,
+)
+from dc_keras.evaluation.supervised import supervised_network
+from dc_keras.evaluation.text import to_terminal
+from dc_keras.evaluation.writing import write_report
+from dc_keras.machine import configure_devices, library_versions, make_strategy
 from dc_keras.runs.given import Given, load_given
 from dc_keras.runs.run_directory import RunDirectory
 from dc_keras.seeds import numpy_rng
@@ -43,7 +57,7 @@ def evaluate(config: EvaluationConfig) -> EvaluationReport:
         config: Validated settings.
 
     Returns:
-        The report, which is also written as JSON and Markdown.
+        The report, which is also written as JSON, Markdown and HTML.
 
     Raises:
         InputError: If there is no run or no labels to compare with, or what it started from
@@ -56,7 +70,151 @@ def evaluate(config: EvaluationConfig) -> EvaluationReport:
     configure_devices(config.virtual_devices)
     strategy = make_strategy(config.strategy, config.virtual_devices)
     starting = what_it_started_from(config, settings, strategy)
-    options = SplitOptions(
+    if "patches" in config.baselines():
+        check_side(settings.image_size)
+    split = open_labelled_images(_split_options(config, settings), run, settings.data_dir)
+    # What is judged on which classes is known before it takes time.
+    print("\n".join(describe_labels(split.train, config.labels)), flush=True)
+    _check_writable(folder)
+    for judged in (run, *map(RunDirectory, config.other_runs())):
+        check_can_be_judged(judged, split)
+    report = _empty_report(config, settings, split, starting)
+    protocol = Protocol(
+        clustering=assembly.clustering_options(settings),
+        batch_size=config.batch_size,
+        seed=settings.seed,
+    )
+    compared = Compared(config, run, settings, split, strategy, starting)
+    before = MeasuredBefore(folder / "measured")
+    for name, subject in compared.subjects(folder / "supervised", report.images):
+        _measure(row_name(name, report.rows), subject, protocol, config.tasks(), report, before)
+    try:
+        write_report(report, folder, exhibits=exhibits_of(report))
+    except CannotWriteError:
+        # What took long to measure is not lost with it.
+        print(to_terminal(report))
+        raise
+    return report
+
+
+def _measure(
+    name: str,
+    subject: Subject,
+    protocol: Protocol,
+    tasks: tuple[str, ...],
+    report: EvaluationReport,
+    before: MeasuredBefore,
+) -> None:
+    """Adds a row to the report: what was measured before, and what is missing of it."""
+    keys = {
+        task: key_of(
+            identity=subject.identity,
+            images=report.images,
+            read_as=repr(subject.split.train.options),
+            labels=[subject.split.train_labels.tolist(), subject.split.test_labels.tolist()],
+            protocol=repr(protocol),
+            versions=library_versions(),
+        )
+        for task in tasks
+    }
+    known = {task: before.find(name, task, keys[task]) for task in tasks}
+    missing = tuple(task for task, measured in known.items() if measured is None)
+    print(f"{'Measuring' if missing else 'Measured before:'} {subject.told}", flush=True)
+    for measured in known.values():
+        report.add(name, measured or Measured())
+    for task, measured in measure(subject, protocol, missing):
+        report.add(name, measured)
+        # Where nothing can be written, that was said at the start.
+        with contextlib.suppress(CannotWriteError):
+            before.keep(name, task, keys[task], measured)
+
+
+@dataclasses.dataclass(frozen=True)
+class Compared:
+    """A run, and what it is compared with.
+
+    Attributes:
+        config: Settings of the evaluation.
+        run: The run.
+        settings: Its settings.
+        split: Labelled images.
+        strategy: Of the devices.
+        starting: What the run started from.
+    """
+
+    config: EvaluationConfig
+    run: RunDirectory
+    settings: TrainingConfig
+    split: Split
+    strategy: tf.distribute.Strategy
+    starting: StartingNetwork
+
+    def subjects(self, supervised: pathlib.Path, images: str) -> Iterator[tuple[str, Subject]]:
+        """Yields what is compared, by name; each is made when its turn comes.
+
+        Args:
+            supervised: Where the network is kept that is trained with the labels.
+            images: A checksum of the images.
+        """
+        given = load_given(self.run)
+        told = given.told if given else "the trained network"
+        size = self.config.batch_size
+        yield (
+            GIVEN if given else TRAINED,
+            run_subject(told, self.run, self.split, self.strategy, size),
+        )
+        for name in self.config.baselines():
+            if name == "pixels":
+                yield name, pixels_subject(self.split, self.settings.image_size, size)
+            elif name == "patches":
+                yield (
+                    name,
+                    patches_subject(
+                        self.split, self.settings.image_size, size, seed=self.settings.seed
+                    ),
+                )
+            elif name in self.config.other_runs():
+                run = RunDirectory(name)
+                yield name, run_subject(f"the run {name}", run, self.split, self.strategy, size)
+            elif name.endswith(NETWORK_FILE):
+                yield name, file_subject(name, self.split, self.settings.image_size, size)
+            elif not given:
+                for row, network in self.networks(name, supervised, images):
+                    yield (
+                        row,
+                        network_subject(
+                            f"the {row} network",
+                            network,
+                            self.split,
+                            layers_of(self.settings.arch),
+                            size,
+                        ),
+                    )
+
+    def networks(
+        self, name: str, supervised: pathlib.Path, images: str
+    ) -> Iterator[tuple[str, keras.Model]]:
+        """The networks of a baseline, by name; arguments as of `subjects`."""
+        if name == "random":
+            with self.strategy.scope():
+                network = assembly.build_untrained(self.settings)
+            yield RANDOM, network
+            _calibrate(network, self.settings, self.split)
+            yield CALIBRATED, network
+        if name == "init" and self.starting.network:
+            yield name, self.starting.network
+        if name == "supervised":
+            yield (
+                name,
+                supervised_network(
+                    self.settings, self.split, self.strategy, folder=supervised, images=images
+                ),
+            )
+
+
+def _split_options(config: EvaluationConfig, settings: TrainingConfig) -> SplitOptions:
+    """Which labelled images, and how they are split."""
+    return SplitOptions(
         data_dir=config.data_dir,
         test_dir=config.test_dir,
         test_fraction=config.test_fraction,
@@ -67,15 +225,13 @@ def evaluate(config: EvaluationConfig) -> EvaluationReport:
         labels=config.labels,
         held_out=not {"linear", "lowshot"}.isdisjoint(config.tasks()),
     )
-    if "patches" in config.baselines():
-        check_side(settings.image_size)
-    split = open_labelled_images(options, run, settings.data_dir)
-    # What is judged on which classes is known before it takes time.
-    print("\n".join(describe_labels(split.train, config.labels)), flush=True)
-    _check_writable(folder)
-    others = {other: RunDirectory(other) for other in config.other_runs()}
-    for judged in (run, *others.values()):
-        check_can_be_judged(judged, split)
+
+
+def _empty_report(
+    config: EvaluationConfig, settings: TrainingConfig, split: Split, starting: StartingNetwork
+) -> EvaluationReport:
+    """What is known before anything is measured."""
+    given = load_given(RunDirectory(config.run_dir))
     copies = count_copies(
         split.train,
         split.test,
@@ -83,8 +239,7 @@ def evaluate(config: EvaluationConfig) -> EvaluationReport:
         image_size=max(32, settings.image_size // 32 * 32),
         batch_size=config.batch_size,
     )
-    given = load_given(run)
-    report = EvaluationReport(
+    return EvaluationReport(
         run_dir=config.run_dir,
         data_dir=config.data_dir or settings.data_dir,
         train_images=len(split.train),
@@ -98,43 +253,14 @@ def evaluate(config: EvaluationConfig) -> EvaluationReport:
         remarks=(*split.remarks, *_remarks(given), *_left_out(config.tasks(), split)),
         copies=copies.exact,
         near_copies=copies.near,
+        images=copies.images,
         calibration=_calibration(settings, len(split.train))[1],
         start=starting.source,
         tasks=config.tasks(),
+        class_names=split.class_names,
+        test_names=tuple(split.test.names),
+        test_labels=split.test_labels,
     )
-    protocol = Protocol(
-        clustering=assembly.clustering_options(settings),
-        last_conv=LAST_CONV[settings.arch],
-        batch_size=config.batch_size,
-        seed=settings.seed,
-        tasks=config.tasks(),
-    )
-    if given:
-        print(f"Measuring {given.told}", flush=True)
-        report.add(GIVEN, measure_run(run, split, protocol, strategy))
-    else:
-        networks = networks_to_compare(
-            config.baselines(), run, settings, split, strategy, starting.network
-        )
-        for name, network in networks:
-            print(f"Measuring the {name} network", flush=True)
-            report.add(name, measure(network, split, protocol))
-    if "pixels" in config.baselines():
-        print("Measuring the pixels", flush=True)
-        report.add("pixels", measure_pixels(split, protocol, settings.image_size))
-    if "patches" in config.baselines():
-        print("Measuring the patches", flush=True)
-        report.add("patches", measure_patches(split, protocol, settings.image_size))
-    for path, other in others.items():
-        print(f"Measuring the run {path}", flush=True)
-        report.add(row_name(path, report.rows), measure_run(other, split, protocol, strategy))
-    try:
-        report.write(folder)
-    except CannotWriteError:
-        # What took long to measure is not lost with it.
-        print(report.to_terminal())
-        raise
-    return report
 
 
 def what_it_started_from(
@@ -192,32 +318,6 @@ def _check_writable(folder: pathlib.Path) -> None:
         )
 
 
-def networks_to_compare(
-    baselines: tuple[str, ...],
-    run: RunDirectory,
-    settings: TrainingConfig,
-    split: Split,
-    strategy: tf.distribute.Strategy,
-    starting: keras.Model | None,
-) -> Iterator[tuple[str, keras.Model]]:
-    """Yields the networks to compare, by name."""
-    with strategy.scope():
-        trained = assembly.build_untrained(settings)
-    run.load_weights(trained)
-    yield "trained", trained
-    for name in baselines:
-        if name == "random":
-            with strategy.scope():
-                network = assembly.build_untrained(settings)
-            yield name, network
-            _calibrate(network, settings, split)
-            yield CALIBRATED, network
-        if name == "init" and starting:
-            yield name, starting
-        if name == "supervised":
-            yield name, supervised_network(settings, split, strategy)
-
-
 def _calibration(settings: TrainingConfig, num_images: int) -> tuple[int, str]:
     """How many batches the statistics of the random network are fitted to, and that in words."""
     batch_size = min(settings.batch_size, num_images)
@@ -237,20 +337,3 @@ def _calibrate(network: keras.Model, settings: TrainingConfig, split: Split) -> 
         batch_size=settings.batch_size,
     )
     calibrate(network, batches)
-
-
-def supervised_network(
-    settings: TrainingConfig, split: Split, strategy: tf.distribute.Strategy
-) -> keras.Model:
-    """The network of a run, trained on as many images with their labels, and as the run was."""
-    # From the labels alone, drawn uniformly over the classes.
-    settings = dataclasses.replace(settings, instance_weight=0.0, sampler="uniform")
-    schedule = Schedule.of(settings, len(split.train))
-    with strategy.scope():
-        network = assembly.build_untrained(settings, num_outputs=len(split.class_names))
-        model = assembly.build_trainer(settings, schedule, network)
-    batches = assembly.training_batches(settings, split.train, schedule)
-    batches.sampler.set_labels(split.train_labels)
-    print(f"Training the supervised network for {schedule.epochs} epochs", flush=True)
-    train_supervised(model, batches, epochs=schedule.epochs, seed=settings.seed)
-    return model

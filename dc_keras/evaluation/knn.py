@@ -93,6 +93,34 @@ def knn_accuracies(
     Raises:
         InputError: If features are not finite.
     """
+    correct = knn_correct(
+        train_features,
+        train_labels,
+        test_features,
+        test_labels,
+        neighbors=neighbors,
+        temperature=temperature,
+    )
+    return {number: float(found.mean()) for number, found in correct.items()}
+
+
+def knn_correct(
+    train_features: np.ndarray,
+    train_labels: np.ndarray,
+    test_features: np.ndarray,
+    test_labels: np.ndarray,
+    *,
+    neighbors: Sequence[int] = MORE_NEIGHBORS,
+    temperature: float = TEMPERATURE,
+) -> dict[int, np.ndarray]:
+    """As `knn_accuracies`, image by image.
+
+    Returns:
+        Which test images are classified correctly, boolean `(m,)`, by number of neighbours.
+
+    Raises:
+        InputError: If features are not finite.
+    """
     neighbors = [number for number in neighbors if number <= len(train_features)]
     if not neighbors:
         return {}
@@ -100,7 +128,7 @@ def knn_accuracies(
     classes, votes_for = np.unique(train_labels, return_inverse=True)
     block = max(1, min(_BLOCK_IMAGES, _BLOCK_CELLS // len(classes)))
 
-    correct = dict.fromkeys(neighbors, 0)
+    correct = {number: np.zeros(len(test_features), bool) for number in neighbors}
     for start in range(0, len(test_features), block):
         queries = _unit_length(test_features[start : start + block])
         # The search of faiss.IndexFlatIP, without the index's copy of the training features.
@@ -118,8 +146,8 @@ def knn_accuracies(
                 len(queries) * len(classes),
             ).reshape(len(queries), len(classes))
             found = classes[votes.argmax(axis=1)]
-            correct[number] += int((found == test_labels[start : start + block]).sum())
-    return {number: count / len(test_features) for number, count in correct.items()}
+            correct[number][start : start + block] = found == test_labels[start : start + block]
+    return correct
 
 
 def _unit_length(features: np.ndarray) -> np.ndarray:

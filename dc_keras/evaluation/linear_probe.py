@@ -37,11 +37,13 @@ class ProbeResult:
         accuracy: Fraction of test images that are classified correctly.
         chosen_c: Inverse strength of regularisation that was chosen.
         validation_accuracy: Accuracy of that strength on the images it was chosen on.
+        correct: Which test images are classified correctly, boolean `(m,)`.
     """
 
     accuracy: float
     chosen_c: float
     validation_accuracy: float
+    correct: np.ndarray
 
 
 def linear_probe(
@@ -101,8 +103,8 @@ def linear_probe(
     final = _fit(
         _classifier(max_iterations).set_params(C=c_grid[best]), train_features, train_labels
     )
-    accuracy = final.score(scaler.transform(test_features), test_labels)
-    return ProbeResult(float(accuracy), c_grid[best], float(scores[best]))
+    correct = final.predict(scaler.transform(test_features)) == test_labels
+    return ProbeResult(float(correct.mean()), c_grid[best], float(scores[best]), correct)
 
 
 def hold_out(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -5,218 +5,136 @@ frozen features by nearest neighbours, by a linear probe, and by linear SVMs fro
 """
 
 import dataclasses
-import sys
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Iterator
 
-import keras
 import numpy as np
-from tqdm import tqdm
 
 from dc_keras.clustering.cluster_quality import cluster_quality
 from dc_keras.clustering.pseudo_labels import ClusteringOptions, assign_pseudo_labels
 from dc_keras.clustering.whitening import fit_whitening
-from dc_keras.config.programs import USUAL_TASKS
-from dc_keras.data.batches.ordered import ordered_batches
-from dc_keras.data.sources.image_source import ImageSource
 from dc_keras.evaluation.class_clusters import class_clusters
-from dc_keras.evaluation.knn import MORE_NEIGHBORS, NUM_NEIGHBORS, knn_accuracies, knn_accuracy
+from dc_keras.evaluation.knn import MORE_NEIGHBORS, NUM_NEIGHBORS, knn_correct
 from dc_keras.evaluation.labelled_images import Split
-from dc_keras.evaluation.linear_probe import averaged, linear_probe, pooled_conv_features
+from dc_keras.evaluation.linear_probe import linear_probe
 from dc_keras.evaluation.lowshot import low_shot
-from dc_keras.evaluation.patches import MAX_SIDE, fit_patches
-from dc_keras.models.feature_extractor import FeatureExtractor, feature_model
+from dc_keras.evaluation.measured import Measured
+from dc_keras.evaluation.subjects import Subject
 from dc_keras.seeds import derive_seed
-
-# The layers that are judged: the last convolution, before its pooling, and what is clustered.
-LAYERS = ("conv5", "fc7")
 
 
 @dataclasses.dataclass(frozen=True)
 class Protocol:
-    """How networks are judged.
+    """How all that are compared are judged.
 
     Attributes:
         clustering: How features are clustered: as in the training.
-        last_conv: Name of the layer that is reported as "conv5".
         batch_size: Images in a step of feature extraction.
         seed: The run's seed.
-        tasks: What is measured, some of `config.programs.TASKS`.
     """
 
     clustering: ClusteringOptions
-    last_conv: str
     batch_size: int
     seed: int
-    tasks: Sequence[str] = USUAL_TASKS
 
 
 def measure(
-    network: keras.Model,
-    split: Split,
-    protocol: Protocol,
-    layers: Sequence[str] = LAYERS,
-) -> dict[str, float]:
-    """Measures one network.
+    subject: Subject, protocol: Protocol, tasks: tuple[str, ...]
+) -> Iterator[tuple[str, Measured]]:
+    """Measures one of those that are compared, task by task.
 
     Args:
-        network: From images to logits.
-        split: Images and labels.
+        subject: What is judged.
         protocol: How it is judged.
-        layers: To judge, of the network; "conv5" is the last convolution, before its pooling.
+        tasks: What is measured, some of `config.programs.TASKS`.
 
-    Returns:
-        Figures by name. For each layer the accuracies of k-nearest neighbours and of a linear
-        probe, the regularisation chosen for it, and its accuracy on the training images which that
-        was chosen on. For the last of the layers also the quality of its clusters, with `_classes`
-        behind the name of as many as there are classes; the accuracies of other numbers of
-        neighbours, as `knn_fc7_100`; and those of few images of each class, as `lowshot_fc7_8`.
-        Standard deviations have `_sd` behind the name.
+    Yields:
+        A task and what was measured:
+
+        clusters: Quality of the clusters of the last of its layers against the classes, with
+            `_classes` behind the name of as many as there are classes.
+        knn: Accuracies of k-nearest neighbours of each layer, and for the last one those of other
+            numbers of neighbours, as `knn_fc7_100`.
+        linear: Accuracies of linear probes of each layer, the regularisation chosen for it (`_c`),
+            and its accuracy on the training images which that was chosen on (`_validation`).
+        lowshot: Accuracies of linear SVMs on few images of each class, as `lowshot_fc7_8`.
     """
-    train, test = features_by_layer(network, split, protocol, layers)
-    return measure_features(train, test, split, protocol)
+    features = functools.cache(subject.features)
+    for task in tasks:
+        yield task, _BY_TASK[task](*features(), subject.split, protocol)
 
 
-def features_by_layer(
-    network: keras.Model,
-    split: Split,
-    protocol: Protocol,
-    layers: Sequence[str],
-) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Features of the training and of the test images by layer; arguments as of `measure`."""
-    names = [protocol.last_conv if layer == "conv5" else layer for layer in layers]
-    with network.distribute_strategy.scope():
-        extractor = FeatureExtractor(feature_model(network, *names))
-    train, test = (
-        dict(
-            zip(
-                layers,
-                extract_layers(extractor, source, protocol.batch_size),
-                strict=True,
-            )
-        )
-        for source in (split.train, split.test)
-    )
-    return train, test
-
-
-def measure_features(
-    train: dict[str, np.ndarray],
-    test: dict[str, np.ndarray],
-    split: Split,
-    protocol: Protocol,
-) -> dict[str, float]:
-    """Measures features by layer, as of `features_by_layer`; returns what `measure` does."""
+def _knn(
+    train: dict[str, np.ndarray], test: dict[str, np.ndarray], split: Split, protocol: Protocol
+) -> Measured:
     figures: dict[str, float] = {}
+    of_images: dict[str, np.ndarray] = {}
     for layer in train:
         data = (train[layer], split.train_labels, test[layer], split.test_labels)
-        if "knn" in protocol.tasks:
-            figures[f"knn_{layer}"] = knn_accuracy(*data)
-        if "linear" in protocol.tasks:
-            probe = linear_probe(*data, seed=derive_seed(protocol.seed, f"probe {layer}"))
-            figures[f"probe_{layer}"] = probe.accuracy
-            figures[f"probe_{layer}_c"] = probe.chosen_c
-            figures[f"probe_{layer}_validation"] = probe.validation_accuracy
-    return figures | _of_clustered_features(list(train)[-1], train, test, split, protocol)
+        usual = min(NUM_NEIGHBORS, len(train[layer]))
+        # Of the last layer, which is the one that is clustered, more are told.
+        others = MORE_NEIGHBORS if layer == list(train)[-1] else ()
+        for number, correct in knn_correct(*data, neighbors=sorted({usual, *others})).items():
+            name = f"knn_{layer}" if number == usual else f"knn_{layer}_{number}"
+            figures[name], of_images[name] = float(correct.mean()), correct
+    return Measured(figures, of_images)
 
 
-def _of_clustered_features(
-    layer: str,
-    train: dict[str, np.ndarray],
-    test: dict[str, np.ndarray],
-    split: Split,
-    protocol: Protocol,
-) -> dict[str, float]:
-    """What is measured of one layer alone, which is the one that is clustered."""
+def _linear(
+    train: dict[str, np.ndarray], test: dict[str, np.ndarray], split: Split, protocol: Protocol
+) -> Measured:
     figures: dict[str, float] = {}
+    of_images: dict[str, np.ndarray] = {}
+    for layer in train:
+        data = (train[layer], split.train_labels, test[layer], split.test_labels)
+        probe = linear_probe(*data, seed=derive_seed(protocol.seed, f"probe {layer}"))
+        figures |= {
+            f"probe_{layer}": probe.accuracy,
+            f"probe_{layer}_c": probe.chosen_c,
+            f"probe_{layer}_validation": probe.validation_accuracy,
+        }
+        of_images[f"probe_{layer}"] = probe.correct
+    return Measured(figures, of_images)
+
+
+def _lowshot(
+    train: dict[str, np.ndarray], test: dict[str, np.ndarray], split: Split, protocol: Protocol
+) -> Measured:
+    layer = list(train)[-1]
     data = (train[layer], split.train_labels, test[layer], split.test_labels)
-    if "clusters" in protocol.tasks:
-        figures |= _of_clusters(train[layer], test[layer], split, protocol)
-    if "knn" in protocol.tasks:
-        others = [number for number in MORE_NEIGHBORS if number != NUM_NEIGHBORS]
-        for number, accuracy in knn_accuracies(*data, neighbors=others).items():
-            figures[f"knn_{layer}_{number}"] = accuracy
-    if "lowshot" in protocol.tasks:
-        for found in low_shot(*data, seed=protocol.seed):
-            name = f"lowshot_{layer}_{found.size}"
-            figures |= {name: found.mean, f"{name}_sd": found.sd, f"{name}_c": found.chosen_c}
-    return figures
+    figures: dict[str, float] = {}
+    for found in low_shot(*data, seed=protocol.seed):
+        name = f"lowshot_{layer}_{found.size}"
+        figures |= {name: found.mean, f"{name}_sd": found.sd, f"{name}_c": found.chosen_c}
+    return Measured(figures)
 
 
-def _of_clusters(
-    train: np.ndarray, test: np.ndarray, split: Split, protocol: Protocol
-) -> dict[str, float]:
+def _clusters(
+    train: dict[str, np.ndarray], test: dict[str, np.ndarray], split: Split, protocol: Protocol
+) -> Measured:
     """How well clusters of features agree with the classes."""
+    layer = list(train)[-1]
     options = protocol.clustering
     seed = derive_seed(protocol.seed, "evaluation")
-    whitening = fit_whitening(train, options.pca_dim, whiten=options.whiten)
-    descriptors = whitening.apply(train)
+    whitening = fit_whitening(train[layer], options.pca_dim, whiten=options.whiten)
+    descriptors = whitening.apply(train[layer])
     clusters = _cluster_descriptors(descriptors, options, seed)
-    return cluster_quality(split.train_labels, clusters) | class_clusters(
-        descriptors,
-        whitening.apply(test),
-        split.test_labels,
-        len(split.class_names),
-        options.kmeans,
-        seed=seed,
+    return Measured(
+        cluster_quality(split.train_labels, clusters)
+        | class_clusters(
+            descriptors,
+            whitening.apply(test[layer]),
+            split.test_labels,
+            len(split.class_names),
+            options.kmeans,
+            seed=seed,
+        )
     )
 
 
-def measure_pixels(split: Split, protocol: Protocol, image_size: int) -> dict[str, float]:
-    """Measures the pixels of the centre crops, averaged to at most 9,216 values, as features.
-
-    Returns:
-        Figures as of `measure`, under the names of fc7, in whose place the pixels are.
-    """
-    images = keras.Input((image_size, image_size, 3), dtype="uint8")
-    pixels = keras.Model(images, keras.layers.Rescaling(1 / 255, name="pixels")(images))
-    train, test = features_by_layer(pixels, split, protocol, ("pixels",))
-    return _measure_from_the_mean("pixels", train["pixels"], test["pixels"], split, protocol)
-
-
-def measure_patches(split: Split, protocol: Protocol, image_size: int) -> dict[str, float]:
-    """Measures what `patches` makes of the centre crops, averaged to at most 32 x 32 pixels.
-
-    Returns:
-        Figures as of `measure`, under the names of fc7, in whose place these features are.
-    """
-    train, test = (
-        small_crops(source, image_size, protocol.batch_size) for source in (split.train, split.test)
-    )
-    found = fit_patches(train, seed=protocol.seed)
-    return _measure_from_the_mean("patches", found.apply(train), found.apply(test), split, protocol)
-
-
-def small_crops(source: ImageSource, image_size: int, batch_size: int) -> np.ndarray:
-    """Centre crops of all images, averaged to 32 x 32 pixels where they are larger.
-
-    Returns:
-        uint8 `(n, s, s, 3)`, with s the lesser of the image size and 32: at most 3 KB an image.
-    """
-    batches = ordered_batches(
-        source, np.arange(len(source)), image_size=image_size, batch_size=batch_size
-    )
-    side = min(image_size, MAX_SIDE)
-    crops = np.empty((len(source), side, side, 3), np.uint8)
-    start = 0
-    for batch in batches.as_numpy_iterator():
-        crops[start : start + len(batch)] = np.round(averaged(batch.astype(np.float32), side))
-        start += len(batch)
-    return crops
-
-
-def _measure_from_the_mean(
-    name: str, train: np.ndarray, test: np.ndarray, split: Split, protocol: Protocol
-) -> dict[str, float]:
-    """Measures features that are centred by their mean over the training images, in place.
-
-    Uncentred, all are positive, and the cosine that nearest neighbours go by is mostly that of two
-    mean images.
-    """
-    mean = train.mean(axis=0)
-    for features in (train, test):
-        features -= mean
-    figures = measure_features({name: train}, {name: test}, split, protocol)
-    return {key.replace(name, "fc7"): value for key, value in figures.items()}
+_BY_TASK: dict[
+    str, Callable[[dict[str, np.ndarray], dict[str, np.ndarray], Split, Protocol], Measured]
+] = {"clusters": _clusters, "knn": _knn, "linear": _linear, "lowshot": _lowshot}
 
 
 def cluster_features(features: np.ndarray, options: ClusteringOptions, seed: int) -> np.ndarray:
@@ -242,23 +160,3 @@ def _cluster_descriptors(
         options, method="kmeans", num_clusters=min(options.num_clusters, len(descriptors))
     )
     return assign_pseudo_labels(descriptors, by_kmeans, seed=seed, turn=0).assignments
-
-
-def extract_layers(
-    extractor: FeatureExtractor, source: ImageSource, batch_size: int
-) -> list[np.ndarray]:
-    """Features of all images of a source, float32 `(n, d)` for each output of the extractor."""
-    batches = ordered_batches(
-        source, np.arange(len(source)), image_size=extractor.image_size, batch_size=batch_size
-    )
-    collected = []
-    with tqdm(
-        total=len(source), desc="features", disable=not sys.stderr.isatty(), leave=False
-    ) as bar:
-        for outputs in extractor(batches):
-            # A model with a single output gives it bare.
-            outputs = outputs if isinstance(outputs, list) else [outputs]
-            flat = [pooled_conv_features(one) if one.ndim == 4 else one for one in outputs]
-            collected.append(flat)
-            bar.update(len(flat[0]))
-    return [np.concatenate(layer) for layer in zip(*collected, strict=True)]

@@ -3,53 +3,39 @@
 import dataclasses
 import datetime
 import json
-import os
-import pathlib
-import textwrap
-from collections.abc import Iterable
+import math
+from typing import Any
+
+import numpy as np
 
 from dc_keras.config.programs import USUAL_TASKS
-from dc_keras.evaluation import lowshot
-from dc_keras.evaluation.class_clusters import SEEDS, STARTS
-from dc_keras.evaluation.knn import MORE_NEIGHBORS, NUM_NEIGHBORS, TEMPERATURE
-from dc_keras.evaluation.linear_probe import C_GRID, VALIDATION_FRACTION
-from dc_keras.evaluation.lowshot import DRAWS, SIZES
-from dc_keras.evaluation.patches import MAX_SIDE, NUM_CENTROIDS, NUM_PATCHES, PATCH_SIZE
-from dc_keras.evaluation.tables import Column, Table, markdown_table, plain_table
-from dc_keras.files import explain_write_errors, write_atomically
+from dc_keras.evaluation.measured import Measured
 from dc_keras.machine import library_versions
 
-# The random networks, as rows: as they start, and with fitted batch norm statistics.
+# The network of the run, as a row.
+TRAINED = "trained"
+# The random networks: as they start, and with fitted batch norm statistics.
 RANDOM, CALIBRATED = "random", "random, calibrated"
+SUPERVISED = "supervised"
 # What dc-keras cluster was given in place of a training.
 GIVEN = "given"
 
-# The first table, and the order of its columns.
-_MAIN = Table(
-    (
-        Column("nmi", "clusters of fc7", "NMI", ".3f"),
-        Column("ari", "clusters of fc7", "ARI", ".3f"),
-        Column("accuracy", "clusters of fc7", "acc.", ".1%"),
-        Column("purity", "clusters of fc7", "purity", ".1%"),
-        Column("knn_conv5", "k-NN", "conv5", ".1%"),
-        Column("knn_fc7", "k-NN", "fc7", ".1%"),
-        Column("probe_conv5", "linear probe", "conv5", ".1%"),
-        Column("probe_fc7", "linear probe", "fc7", ".1%"),
-    )
-)
-_STYLES = {column.key: column.style for column in _MAIN.columns}
-# The same figures in the order of the headline, as they are called there.
+# The figures of the headline in its order, as they are called there and written.
 _HEADLINE = {
-    "probe_fc7": "fc7 probe",
-    "probe_conv5": "conv5 probe",
-    "knn_fc7": "fc7 k-NN",
-    "knn_conv5": "conv5 k-NN",
-    "nmi": "NMI",
-    "ari": "ARI",
-    "accuracy": "acc.",
-    "purity": "purity",
+    "probe_fc7": ("fc7 probe", ".1%"),
+    "probe_conv5": ("conv5 probe", ".1%"),
+    "knn_fc7": ("fc7 k-NN", ".1%"),
+    "knn_conv5": ("conv5 k-NN", ".1%"),
+    "nmi": ("NMI", ".3f"),
+    "ari": ("ARI", ".3f"),
+    "accuracy": ("acc.", ".1%"),
+    "purity": ("purity", ".1%"),
 }
-_TERMINAL_WIDTH = 80
+# What needs no network, as rows and in words.
+_WITHOUT_NETWORK = {
+    "pixels": "Plain pixels, which need no network,",
+    "patches": "Patches, which need no network,",
+}
 
 
 def _now() -> str:
@@ -74,12 +60,18 @@ class EvaluationReport:
         remarks: What a reader should know of the images, a sentence each.
         copies: Test images whose centre crop is that of a training image, pixel by pixel.
         near_copies: Others whose centre crop is nearly that of a training image.
+        images: A checksum of all centre crops.
         calibration: What the calibrated network's statistics are of, as a part of a sentence.
         start: Where the weights are that the run started from, if those were measured.
         tasks: What was measured, some of `config.programs.TASKS`.
         date: When the report was begun, in UTC.
         versions: Versions of the libraries.
         rows: Figures by network and name, in the order in which they were added.
+        details: More than figures by network, such as lists.
+        class_names: Names of the classes.
+        test_names: Names of the test images.
+        test_labels: Their classes, integers `(m,)`.
+        of_images: Arrays `(m,)` of the test images by network and figure, see `Measured`.
     """
 
     run_dir: str
@@ -95,22 +87,31 @@ class EvaluationReport:
     remarks: tuple[str, ...] = ()
     copies: int = 0
     near_copies: int = 0
+    images: str = ""
     calibration: str = ""
     start: str = ""
     tasks: tuple[str, ...] = USUAL_TASKS
     date: str = dataclasses.field(default_factory=_now)
     versions: dict[str, str] = dataclasses.field(default_factory=library_versions)
     rows: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
+    details: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
+    class_names: tuple[str, ...] = ()
+    test_names: tuple[str, ...] = ()
+    test_labels: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.int32))
+    of_images: dict[str, dict[str, np.ndarray]] = dataclasses.field(default_factory=dict)
 
-    def add(self, network: str, figures: dict[str, float]) -> None:
-        """Adds the figures of a network.
+    def add(self, network: str, measured: Measured) -> None:
+        """Adds what was measured of a network to what is known of it.
 
         Args:
             network: Such as "trained", "random", "random, calibrated" or "supervised".
-            figures: As of `measures.measure`. What is missing is shown as "-", or left out where
-                all networks lack it.
+            measured: As of `measures.measure`. A figure that is missing is shown as "-", or left
+                out where all networks lack it.
         """
-        self.rows[network] = {name: float(value) for name, value in figures.items()}
+        figures = {name: float(value) for name, value in measured.figures.items()}
+        self.rows.setdefault(network, {}).update(figures)
+        self.details.setdefault(network, {}).update(measured.details)
+        self.of_images.setdefault(network, {}).update(measured.of_images)
 
     def headline(self) -> list[str]:
         """The trained network against the stronger of the random ones, figure by figure.
@@ -119,13 +120,13 @@ class EvaluationReport:
             A sentence that says where it is better and where not, then a line for each figure;
             nothing where there are no such networks.
         """
-        trained = self.rows.get("trained", {})
+        trained = self.rows.get(TRAINED, {})
         random = {name: self.rows[name] for name in (RANDOM, CALIBRATED) if name in self.rows}
         both = "both random networks" if len(random) > 1 else f"the {''.join(random)} network"
         lines: list[str] = []
         better: list[str] = []
         others: list[str] = []
-        for key, title in _HEADLINE.items():
+        for key, (title, style) in _HEADLINE.items():
             rivals = {name: figures[key] for name, figures in random.items() if key in figures}
             if key not in trained or not rivals:
                 continue
@@ -133,8 +134,7 @@ class EvaluationReport:
             (better if trained[key] > rivals[stronger] else others).append(title)
             which = f"{stronger}, the stronger of the two" if len(rivals) > 1 else stronger
             lines.append(
-                f"{title} {trained[key]:{_STYLES[key]}} against {rivals[stronger]:{_STYLES[key]}} "
-                f"({which})"
+                f"{title} {trained[key]:{style}} against {rivals[stronger]:{style}} ({which})"
             )
         if not lines:
             return []
@@ -144,92 +144,65 @@ class EvaluationReport:
         parts += [f"not better than {both} in any figure"] if not better else []
         return [f"The trained network is {'; '.join(parts)}.", *lines]
 
-    def to_json(self) -> str:
-        """The report as a JSON object, with all digits."""
-        return json.dumps(dataclasses.asdict(self), indent=2, ensure_ascii=False) + "\n"
-
-    def to_terminal(self) -> str:
-        """The report as plain text, whose table fits 80 columns."""
-        header = [f"Evaluation of {self.run_dir}", f"  images    {self.data_dir}"]
-        header += textwrap.wrap(
-            f"{self._setting()}, {self.split}; {self.date}; {self._versions()}",
-            _TERMINAL_WIDTH,
-            initial_indent="  setting   ",
-            subsequent_indent=" " * 12,
-        )
-        header += [
-            line
-            for remark in (*self.remarks, *self._copies())
-            for line in textwrap.wrap(
-                remark, _TERMINAL_WIDTH, initial_indent="  note      ", subsequent_indent=" " * 12
-            )
-        ]
-        tables = []
-        for table in self._tables():
-            title = textwrap.wrap(f"{table.title}:", _TERMINAL_WIDTH) if table.title else []
-            tables += [*title, *plain_table(table, self.rows), ""]
-        first, *compared = self.headline() or [""]
-        sentence = textwrap.wrap(first, _TERMINAL_WIDTH)
-        told = [*sentence, *(f"  {line}" for line in compared), ""] if compared else []
-        return "\n".join([*header, "", *tables, *told])
-
-    def to_markdown(self) -> str:
-        """The report as Markdown, with an account of how the figures were measured."""
-        tables = []
-        for table in self._tables():
-            title = [f"{table.title}:", ""] if table.title else []
-            tables += [*title, *markdown_table(table, self.rows), ""]
-        first, *compared = self.headline() or [""]
-        told = [first, "", *(f"- {line}" for line in compared), ""] if compared else []
-        return "\n".join(
-            [
-                "# Evaluation",
-                "",
-                f"- Run: `{self.run_dir}`",
-                f"- Images: `{self.data_dir}`",
-                f"- Setting: {self._setting()}",
-                f"- Date: {self.date}",
-                f"- Versions: {self._versions()}",
-                *(f"- Note: {remark}" for remark in self.remarks),
-                "",
-                *told,
-                *tables,
-                "## How it was measured",
-                "",
-                *self._method(),
-                "",
+    def against_others(self) -> list[str]:
+        """What needs no training by clusters and is better all the same, a sentence each."""
+        trained, told = self.rows.get(TRAINED, {}), []
+        for name, what in _WITHOUT_NETWORK.items():
+            figures = self.rows.get(name, {})
+            better = [
+                f"{title} ({figures[key]:{style}} against {trained[key]:{style}})"
+                for key, (title, style) in _HEADLINE.items()
+                if key in figures and figures[key] > trained.get(key, math.inf)
             ]
+            if better:
+                told.append(f"{what} are better in {', '.join(better)}.")
+        supervised = self.rows.get(SUPERVISED, {})
+        behind = [
+            f"{title} {supervised[key]:{style}}"
+            for key, (title, style) in _HEADLINE.items()
+            if key in supervised and key in trained and supervised[key] <= trained[key]
+        ]
+        if behind:
+            told.append(
+                f"The network trained with the labels is not better in {', '.join(behind)}: as "
+                "many passes are too few for it, or too many."
+            )
+        return told
+
+    def to_json(self) -> str:
+        """The report as a JSON object, with all digits; what is of images is in `to_arrays`."""
+        content = dataclasses.asdict(
+            dataclasses.replace(self, test_names=(), test_labels=np.zeros(0), of_images={})
         )
+        for name in ("test_names", "test_labels", "of_images"):
+            del content[name]
+        return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
-    def write(self, directory: str | os.PathLike, stem: str = "report") -> pathlib.Path:
-        """Writes the report as JSON and as Markdown.
-
-        Args:
-            directory: Where to; made if it does not exist.
-            stem: Name of the files without their ending.
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """What was measured of each test image.
 
         Returns:
-            The path of the Markdown file.
-
-        Raises:
-            CannotWriteError: If the disk is full, or does not let it be written.
+            `names` and `labels` of the m test images, and under "NETWORK/FIGURE" the arrays `(m,)`
+            of `of_images`.
         """
-        directory = pathlib.Path(directory)
-        with explain_write_errors(directory):
-            directory.mkdir(parents=True, exist_ok=True)
-        for ending, text in ((".json", self.to_json()), (".md", self.to_markdown())):
-            with write_atomically(directory / (stem + ending)) as file:
-                file.write(text)
-        return directory / f"{stem}.md"
+        arrays = {
+            f"{network}/{figure}": array
+            for network, figures in self.of_images.items()
+            for figure, array in figures.items()
+        }
+        # Bytes that are no UTF-8 stay what they are.
+        names = [name.encode("utf-8", "surrogateescape") for name in self.test_names]
+        return {"names": np.array(names), "labels": self.test_labels, **arrays}
 
-    def _setting(self) -> str:
+    def setting(self) -> str:
+        """How many images, classes and clusters, in words."""
         return (
             f"{self.train_images:,} training and {self.test_images:,} test images, "
             f"{self.classes:,} classes, {self.num_clusters:,} clusters"
             f"{' of k-means' if self.training_method != 'kmeans' else ''}, seed {self.seed}"
         )
 
-    def _copies(self) -> list[str]:
+    def told_copies(self) -> list[str]:
         """Sentences about test images that are training images, too, or nearly."""
         of = f"of {self.test_images:,} test images"
         told = []
@@ -246,142 +219,6 @@ class EvaluationReport:
             )
         return told
 
-    def _clustering(self) -> str:
-        """What becomes of the features, as the end of a sentence."""
-        reduced = "whitened" if self.whitened else "reduced by PCA, not whitened,"
-        into = f"{reduced} and put into {self.num_clusters:,} clusters"
-        if self.training_method == "kmeans":
-            return f"{into} as in training."
-        return (
-            f"{into} by k-means, and not by --clustering={self.training_method} as in training: "
-            "that finds another number of clusters for each network, so that figures could not be "
-            "compared."
-        )
-
-    def _versions(self) -> str:
+    def told_versions(self) -> str:
+        """The versions of the libraries, in words."""
         return ", ".join(f"{name} {version}" for name, version in self.versions.items())
-
-    def _tables(self) -> list[Table]:
-        """The tables that have figures."""
-        at_k, at_classes = f"NMI, k = {self.num_clusters}", f"NMI, k = {self.classes}"
-        clusters = Table(
-            (
-                Column("nmi_arithmetic", at_k, "arith.", ".3f"),
-                Column("nmi_classes", at_classes, "geom.", ".3f"),
-                Column("nmi_arithmetic_classes", at_classes, "arith.", ".3f"),
-                Column("ari_classes", f"k = {self.classes}", "ARI", ".3f"),
-                Column("accuracy_classes", f"k = {self.classes}", "acc.", ".1%"),
-                Column("purity_classes", f"k = {self.classes}", "purity", ".1%"),
-            ),
-            f"As many clusters as classes (k = {self.classes}) on the test images, mean and "
-            f"standard deviation of {SEEDS} seeds; arithmetic NMI of those above",
-        )
-        neighbors = [number for number in MORE_NEIGHBORS if number <= self.train_images]
-        knn = Table(
-            [
-                Column(
-                    "knn_fc7" if number == NUM_NEIGHBORS else f"knn_fc7_{number}",
-                    "neighbours of fc7",
-                    str(number),
-                    ".1%",
-                )
-                for number in neighbors
-            ],
-            "Nearest neighbours by their number",
-        )
-        shots = Table(
-            [
-                Column(f"lowshot_fc7_{size}", "images of each class", str(size), ".1%")
-                for size in SIZES
-            ],
-            f"Low-shot: linear SVM on fc7, mean and standard deviation of {DRAWS} draws",
-        )
-        tables = [table.of(self.rows) for table in (_MAIN, clusters, knn, shots)]
-        return [table for table in tables if table.columns]
-
-    def _method(self) -> list[str]:
-        """How the figures were measured, as Markdown."""
-        lines = [
-            f"- Split: {self.split}. Every network is measured on the same images, without dropout "
-            "or augmentation, and its weights stay as they are.",
-            f"- Copies: {' '.join(self._copies()) or 'No test image is a copy or near copy.'}",
-            *(line for task in self.tasks for line in self._method_of(task)),
-            "- conv5 is the last convolution after its ReLU, average-pooled to at most 9,216 "
-            "values; fc7 is the layer that is clustered, before its ReLU.",
-        ]
-        if "pixels" in self.rows:
-            lines.append(
-                "- Pixels: the colours of the centre crops, average-pooled to at most 9,216 "
-                "values, less their mean over the training images, in fc7's place."
-            )
-        if "patches" in self.rows:
-            lines.append(
-                "- Patches: as of Coates, Lee and Ng 2011. Of the centre crops of training images, "
-                f"averaged to {MAX_SIDE} x {MAX_SIDE} pixels where they are larger, "
-                f"{NUM_PATCHES:,} random patches of {PATCH_SIZE} x {PATCH_SIZE} pixels are "
-                f"contrast-normalised, ZCA-whitened and put into {NUM_CENTROIDS:,} clusters. How "
-                "much nearer than on average the centroids are to the patches at all places "
-                "(triangle activation), averaged over quadrants, less the mean over the training "
-                "images, stands in fc7's place."
-            )
-        if CALIBRATED in self.rows:
-            lines.append(
-                f"- Random: the network with the initial weights of the run's seed, whose batch "
-                f"norm statistics are still 0 and 1, as in the public code. Calibrated: the same "
-                f"weights, with statistics averaged over {self.calibration}, without augmentation."
-            )
-        if self.start:
-            lines.append(
-                f"- Init: the network that the run started from, with weights of `{self.start}` as "
-                "they are there now; layers that do not fit have the random ones of the run's seed."
-            )
-        for network, figures in self.rows.items():
-            chosen = [
-                f"{figures[f'probe_{layer}_c']:g} for {layer}"
-                for layer in ("conv5", "fc7")
-                if f"probe_{layer}_c" in figures
-            ]
-            if chosen:
-                lines.append(f"- C chosen for the {network} network: {', '.join(chosen)}.")
-        return lines
-
-    def _method_of(self, task: str) -> list[str]:
-        """How the figures of a task were measured, as Markdown."""
-        if task == "clusters":
-            return [
-                f"- Clusters: the fc7 features of the {self.train_images:,} training images are "
-                f"{self._clustering()} NMI is the geometric one, "
-                "I(A; B) / sqrt(H(A) H(B)), unless it is said to be arithmetic, "
-                "2 I(A; B) / (H(A) + H(B)). Accuracy (acc.) is that of the best one-to-one "
-                "matching of clusters and classes, so that clusters beyond the number of classes "
-                "count as wrong. NMI and purity rise with the number of clusters by themselves: "
-                "compare figures of equal numbers only.",
-                f"- As many clusters as classes: k-means finds {self.classes:,} centroids among "
-                f"the same descriptors of the training images, the best of {STARTS} starts by the "
-                "mean squared distance to them; figures are of the test images, each in the "
-                "cluster of its nearest centroid. Mean and standard deviation (of a sample) of "
-                f"{SEEDS} such seeds.",
-            ]
-        if task == "knn":
-            return [
-                f"- k-NN: the {min(NUM_NEIGHBORS, self.train_images)} training images of highest "
-                f"cosine similarity s vote with weight exp(s / {TEMPERATURE:g})."
-            ]
-        if task == "linear":
-            return [
-                "- Linear probe: logistic regression on standardised features. Its regularisation "
-                f"C was chosen from {_listed(C_GRID)} on {VALIDATION_FRACTION:.0%} of the training "
-                "images, never on the test images; then it was fitted to all training images."
-            ]
-        return [
-            "- Low-shot: a linear SVM with squared hinge loss, one class against the others, on "
-            "standardised fc7 features over the root of their number, fitted to so many training "
-            f"images of each class and tested on all test images. Its C was chosen from "
-            f"{_listed(lowshot.C_GRID)} for each number of images on {VALIDATION_FRACTION:.0%} of "
-            "the training images, which none was drawn from, never on the test images. Mean and "
-            f"standard deviation (of a sample) of {DRAWS} draws."
-        ]
-
-
-def _listed(numbers: Iterable[float]) -> str:
-    return ", ".join(f"{number:g}" for number in numbers)

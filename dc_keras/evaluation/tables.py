@@ -33,15 +33,17 @@ class Table:
     Attributes:
         columns: From left to right.
         title: What they are of; empty for the first table.
+        heading: What they are called in a few words.
     """
 
     columns: Sequence[Column]
     title: str = ""
+    heading: str = "Figures"
 
     def of(self, rows: Rows) -> "Table":
         """The same without columns of which no row has a figure."""
         known = set().union(*rows.values())
-        return Table([one for one in self.columns if one.key in known], self.title)
+        return Table([one for one in self.columns if one.key in known], self.title, self.heading)
 
 
 def plain_table(table: Table, rows: Rows) -> list[str]:
@@ -67,9 +69,9 @@ def plain_table(table: Table, rows: Rows) -> list[str]:
     lines = ["  ".join([" " * width, *rules])]
     cells = [["network", *(column.title for column in table.columns)]]
     for network, figures in rows.items():
-        cells.append([network, *(_cell(figures, column) for column in table.columns)])
+        cells.append([network, *(cell(figures, column) for column in table.columns)])
         if any(f"{column.key}_sd" in figures for column in table.columns):
-            cells.append(["", *(_spread(figures, column) for column in table.columns)])
+            cells.append(["", *(spread(figures, column) for column in table.columns)])
     for first, *others in cells:
         left = iter([cell.rjust(CELL_WIDTH) for cell in others])
         groups = [
@@ -86,18 +88,19 @@ def markdown_table(table: Table, rows: Rows) -> list[str]:
     cells = [titles, ["---", *("---:" for _ in table.columns)]]
     for network, figures in rows.items():
         both = (
-            f"{_cell(figures, column)} {_spread(figures, column)}".strip()
-            for column in table.columns
+            f"{cell(figures, column)} {spread(figures, column)}".strip() for column in table.columns
         )
         cells.append([network, *both])
     return ["| " + " | ".join(line) + " |" for line in cells]
 
 
-def _cell(figures: Mapping[str, float], column: Column) -> str:
+def cell(figures: Mapping[str, float], column: Column) -> str:
+    """A figure in words."""
     value = figures.get(column.key)
     return "-" if value is None else format(value, column.style)
 
 
-def _spread(figures: Mapping[str, float], column: Column) -> str:
+def spread(figures: Mapping[str, float], column: Column) -> str:
+    """Its standard deviation in words; empty where there is none."""
     value = figures.get(f"{column.key}_sd")
     return "" if value is None else f"±{format(value, column.style)}"

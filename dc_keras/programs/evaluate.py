@@ -21,11 +21,12 @@ def main(settings: Settings) -> None:
     """Runs the evaluation and prints its table."""
     prepare_process()
     from dc_keras.evaluation.evaluate import evaluate
+    from dc_keras.evaluation.text import to_terminal
 
     report = evaluate(settings)
     curves = f"{settings.run_dir}/tensorboard"
     print(
-        f"{report.to_terminal()}\n"
+        f"{to_terminal(report)}\n"
         f"How it was measured: {settings.out or f'{settings.run_dir}/evaluation'}/report.md\n"
         f"Cluster of each image: {settings.run_dir}/model/clusters.csv"
     )

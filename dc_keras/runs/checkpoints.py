@@ -122,6 +122,44 @@ def write_weights(path: pathlib.Path, network: keras.Model, epoch: int) -> None:
         _finish(folder, {"epoch": epoch})
 
 
+def write_learning(path: pathlib.Path, model: keras.Model, epoch: int) -> None:
+    """Writes what a training with labels goes on from after an epoch: no clusters.
+
+    Args:
+        path: Its folder.
+        model: A compiled `DeepCluster` model.
+        epoch: How many epochs it was trained for.
+
+    Raises:
+        CannotWriteError: If the disk is full, or does not let it be written.
+    """
+    with write_directory_atomically(path) as folder:
+        _save_variables(folder / _WEIGHTS, _weights(model))
+        _save_variables(folder / _OPTIMIZERS, _optimizer_variables(model))
+        _finish(folder, {"epoch": epoch})
+
+
+def load_learning(path: pathlib.Path, model: keras.Model) -> int:
+    """Loads what `write_learning` wrote into a model of the same architecture.
+
+    Returns:
+        How many epochs it was trained for.
+
+    Raises:
+        DamagedCheckpointError: If it is not as it was written. The model is unchanged.
+        InputError: If this is no checkpoint, or one of another architecture.
+    """
+    verify(path)
+    groups = [_weights(model), _optimizer_variables(model)]
+    with _explain_damage():
+        files = [path / name for name in (_WEIGHTS, _OPTIMIZERS)]
+        values = [_read_variables(*pair) for pair in zip(files, groups, strict=True)]
+        epoch = int(json.loads((path / _STATE).read_text())["epoch"])
+    for variables, arrays in zip(groups, values, strict=True):
+        _assign(variables, arrays)
+    return epoch
+
+
 def load_checkpoint(path: pathlib.Path, model: keras.Model) -> Checkpoint:
     """Loads a checkpoint: weights, optimizers and means into the model, the rest as a value.
 

@@ -10,17 +10,10 @@ import tensorflow as tf
 import textures
 from dc_keras.assembly import build_untrained
 from dc_keras.config import EvaluationConfig
-from dc_keras.data.sources.arrays import ArraySource
-from dc_keras.data.sources.image_source import numbered
 from dc_keras.errors import CannotWriteError, InputError
 from dc_keras.evaluation import patches
-from dc_keras.evaluation.evaluate import (
-    evaluate,
-    networks_to_compare,
-    supervised_network,
-    what_it_started_from,
-)
-from dc_keras.evaluation.labelled_images import Split
+from dc_keras.evaluation.evaluate import Compared, evaluate, what_it_started_from
+from dc_keras.evaluation.text import to_markdown
 from dc_keras.runs.run_directory import RunDirectory
 from fresh_process import parts_loaded_with
 from tiny import tiny
@@ -74,10 +67,10 @@ def test_what_a_run_started_from_stands_beside_it(run, tmp_path):
     strategy = tf.distribute.get_strategy()
     starting = what_it_started_from(config, settings, strategy)
     assert starting.source == str(run.checkpoints / "epoch-0001")
-    networks = networks_to_compare(("init",), second, settings, None, strategy, starting.network)
-    weights = {name: fc7_of(network) for name, network in networks}
-    np.testing.assert_array_equal(weights["trained"], fc7_of(build_untrained(settings)))
-    np.testing.assert_array_equal(weights["init"], fc7_of(build_untrained(run.config())))
+    compared = Compared(config, second, settings, None, strategy, starting)
+    ((name, network),) = compared.networks("init", tmp_path, "")
+    assert name == "init"
+    np.testing.assert_array_equal(fc7_of(network), fc7_of(build_untrained(run.config())))
 
 
 def fc7_of(network):
@@ -88,20 +81,6 @@ def test_a_run_that_started_from_random_weights_has_no_others(run):
     config = EvaluationConfig.from_arguments([f"--run_dir={run.path}", "--baseline=init"])
     with pytest.raises(InputError, match="started from random weights.*Use --baseline=random"):
         evaluate(config)
-
-
-@pytest.mark.parametrize(("schedule", "last"), [("cosine", 0.0), ("constant", 0.05)])
-def test_the_supervised_network_has_the_learning_rates_of_the_run(tmp_path, schedule, last):
-    images, labels = textures.textures(4)
-    names = numbered("image", 16)
-    source = ArraySource(images, names, labels, ("fine", "grain", "ridge", "weave"))
-    flags = [f"--learning_rate_schedule={schedule}", "--learning_rate=0.05", "--epochs=1"]
-    model = supervised_network(
-        tiny("images", "run", *flags), Split(source, source, ""), tf.distribute.get_strategy()
-    )
-    assert model.optimizer.iterations.numpy() == 1
-    for optimizer in (model.optimizer, model.head_optimizer):
-        assert float(optimizer.learning_rate) == pytest.approx(last, abs=1e-9)
 
 
 def test_what_the_report_says_of_the_setting(run, report):
@@ -135,7 +114,7 @@ def config_for(run, tmp_path):
 
 def test_the_report_goes_to_another_folder_where_that_is_asked_for(config_for, tmp_path):
     report = evaluate(config_for(tmp_path / "new" / "out"))
-    assert (tmp_path / "new" / "out" / "report.md").read_text() == report.to_markdown()
+    assert (tmp_path / "new" / "out" / "report.md").read_text() == to_markdown(report)
 
 
 def test_the_tasks_that_are_asked_for_are_done(config_for, tmp_path):
@@ -147,6 +126,26 @@ def test_the_tasks_that_are_asked_for_are_done(config_for, tmp_path):
         "lowshot_fc7_2",
     ]
     assert "Low-shot: 4, 8, 16, 32, 64, 96 images of each class are left out" in report.remarks[0]
+
+
+def test_what_was_measured_before_is_taken_and_the_rest_is_measured(config_for, tmp_path, capsys):
+    first = evaluate(config_for(tmp_path / "out", "--task=knn"))
+    assert "Measuring the trained network" in capsys.readouterr().out
+    again = evaluate(config_for(tmp_path / "out", "--task=knn"))
+    assert "Measured before: the trained network" in capsys.readouterr().out
+    assert again.rows == first.rows
+    more = evaluate(config_for(tmp_path / "out", "--task=knn,lowshot"))
+    assert "Measuring the trained network" in capsys.readouterr().out
+    assert more.rows["trained"].items() > first.rows["trained"].items()
+
+
+def test_what_is_of_images_is_written_with_their_names(config_for, tmp_path):
+    report = evaluate(config_for(tmp_path / "out", "--task=knn,linear"))
+    with np.load(tmp_path / "out" / "outcomes.npz", allow_pickle=False) as arrays:
+        assert [name.decode() for name in arrays["names"]] == list(report.test_names)
+        for figure in ("knn_fc7", "probe_fc7", "probe_conv5"):
+            accuracy = arrays[f"trained/{figure}"].mean()
+            assert accuracy == pytest.approx(report.rows["trained"][figure])
 
 
 def test_a_report_that_cannot_be_written_is_told_of_first_and_printed(

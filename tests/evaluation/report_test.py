@@ -7,7 +7,10 @@ import numpy as np
 import pytest
 
 from dc_keras.evaluation.lowshot import SIZES
+from dc_keras.evaluation.measured import Measured
 from dc_keras.evaluation.report import EvaluationReport
+from dc_keras.evaluation.text import to_markdown, to_terminal
+from dc_keras.evaluation.writing import write_report
 
 FIGURES = {
     "nmi": 0.31234,
@@ -36,21 +39,21 @@ def report():
         seed=31,
         split="tested on /images/test",
     )
-    report.add("trained", FIGURES)
-    report.add("random", {"nmi": 0.02, "knn_fc7": np.float32(0.25)})
+    report.add("trained", Measured(FIGURES))
+    report.add("random", Measured({"nmi": 0.02, "knn_fc7": np.float32(0.25)}))
     return report
 
 
 def test_terminal_table(report):
-    text = report.to_terminal()
+    text = to_terminal(report)
     lines = [line.split() for line in text.splitlines()]
     assert ["trained", *CELLS] in lines
     assert ["random", "0.020", "-", "-", "-", "-", "25.0%", "-", "-"] in lines
 
 
 def test_terminal_fits_80_columns_and_is_aligned(report):
-    report.add("random, calibrated", FIGURES)
-    text = report.to_terminal()
+    report.add("random, calibrated", Measured(FIGURES))
+    text = to_terminal(report)
     assert max(map(len, text.splitlines())) <= 80
     table = text.split("\n\n")[1].splitlines()
     assert len(table) == 5
@@ -72,8 +75,8 @@ MORE = {
 
 
 def test_further_tables_have_deviations_and_fit_80_columns(report):
-    report.add("random, calibrated", FIGURES | MORE)
-    text = report.to_terminal()
+    report.add("random, calibrated", Measured(FIGURES | MORE))
+    text = to_terminal(report)
     assert max(map(len, text.splitlines())) <= 80
     lines = [line.split() for line in text.splitlines()]
     for cells in (
@@ -84,21 +87,21 @@ def test_further_tables_have_deviations_and_fit_80_columns(report):
         assert ["random,", "calibrated", *cells] in lines
     assert ["±0.1%"] * 8 in lines
     assert "NMI, k = 100" in text and "NMI, k = 10 " in text
-    markdown = report.to_markdown()
+    markdown = to_markdown(report)
     assert "| 0.290 | 0.250 ±0.011 |" in markdown and "| 96.0% ±0.1% |" in markdown
 
 
 def test_tables_without_figures_are_left_out(report):
     report.rows = {"given": {"knn_fc7": 0.5}}
     report.tasks = ("knn",)
-    for text in (report.to_terminal(), report.to_markdown()):
+    for text in (to_terminal(report), to_markdown(report)):
         assert not any(word in text for word in ("NMI", "probe", "ow-shot", "classes (k"))
     report.rows, report.tasks = {"given": {"lowshot_fc7_1": 0.5}}, ("lowshot",)
-    assert "chosen from 0.01, 0.1, 1, 10 for each number of images on 20%" in report.to_markdown()
+    assert "chosen from 0.01, 0.1, 1, 10 for each number of images on 20%" in to_markdown(report)
 
 
 def test_markdown_table(report):
-    table = [line for line in report.to_markdown().splitlines() if line.startswith("|")][:4]
+    table = [line for line in to_markdown(report).splitlines() if line.startswith("|")][:4]
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in table]
     assert [row[0] for row in cells] == ["network", "---", "trained", "random"]
     assert cells[2][1:] == CELLS
@@ -124,7 +127,7 @@ def test_the_headline_is_against_the_stronger_of_the_random_networks(report):
         "fc7 k-NN 70.0% against 71.0% (random, the stronger of the two)",
         "NMI 0.600 against 0.550 (random, calibrated, the stronger of the two)",
     ]
-    for text in (report.to_terminal(), report.to_markdown()):
+    for text in (to_terminal(report), to_markdown(report)):
         words = " ".join(text.split())
         assert all(line in words for line in report.headline())
 
@@ -146,36 +149,36 @@ def test_one_random_network_is_no_choice_of_two(report):
 
 def test_without_a_random_network_there_is_no_headline(report):
     assert compared(report, trained=TRAINED, supervised=UNTOUCHED) == []
-    assert "random" not in report.to_terminal() + report.to_markdown()
+    assert "random" not in to_terminal(report) + to_markdown(report)
 
 
 def test_what_is_to_be_known_of_the_images_is_said(report):
     report.remarks = ("30 new images are not part of this run.",)
-    for text in (report.to_terminal(), report.to_markdown()):
+    for text in (to_terminal(report), to_markdown(report)):
         assert "30 new images are not part of this run." in " ".join(text.split())
 
 
 def test_copies_of_training_images_are_said(report):
-    assert "No test image is a copy or near copy." in report.to_markdown()
-    assert "training image," not in report.to_terminal()
+    assert "No test image is a copy or near copy." in to_markdown(report)
+    assert "training image," not in to_terminal(report)
     report.copies, report.near_copies = 12, 5
     exact = "12 of 2,000 test images have the centre crop of a training image, pixel by pixel: pr"
     near = "5 others of 2,000 test images have a near copy among the training images, such as"
-    for text in (report.to_terminal(), report.to_markdown()):
+    for text in (to_terminal(report), to_markdown(report)):
         assert exact in " ".join(text.split()) and near in " ".join(text.split())
     report.copies = 0
-    assert "5 of 2,000 test images have a near copy" in " ".join(report.to_terminal().split())
+    assert "5 of 2,000 test images have a near copy" in " ".join(to_terminal(report).split())
 
 
 def test_markdown_says_what_calibrated_is(report):
     report.calibration = "22 batches of 64 training images"
-    assert "Calibrated" not in report.to_markdown()
-    report.add("random, calibrated", FIGURES)
-    assert "averaged over 22 batches of 64 training images" in report.to_markdown()
+    assert "Calibrated" not in to_markdown(report)
+    report.add("random, calibrated", Measured(FIGURES))
+    assert "averaged over 22 batches of 64 training images" in to_markdown(report)
 
 
 def test_header_names_what_was_measured(report):
-    for text in (report.to_terminal(), report.to_markdown()):
+    for text in (to_terminal(report), to_markdown(report)):
         words = " ".join(text.split())
         for part in (
             "/runs/a",
@@ -192,7 +195,7 @@ def test_header_names_what_was_measured(report):
 
 
 def test_markdown_says_how_it_was_measured(report):
-    method = report.to_markdown().split("## How it was measured")[1]
+    method = to_markdown(report).split("## How it was measured")[1]
     for part in (
         "tested on /images/test",
         "20 training images of highest cosine similarity",
@@ -205,10 +208,10 @@ def test_markdown_says_how_it_was_measured(report):
 
 
 def test_markdown_says_where_the_weights_are_that_it_started_from(report):
-    assert "Init:" not in report.to_markdown()
+    assert "Init:" not in to_markdown(report)
     report = dataclasses.replace(report, start="/weights.pth")
     assert "- Init: the network that the run started from, with weights of `/weights.pth` as" in (
-        report.to_markdown()
+        to_markdown(report)
     )
 
 
@@ -222,14 +225,14 @@ def test_markdown_says_where_the_weights_are_that_it_started_from(report):
 )
 def test_what_is_said_of_the_clusters_is_what_was_done(report, whitened, method, says):
     report.whitened, report.training_method = whitened, method
-    assert says in report.to_markdown()
-    words = " ".join(report.to_terminal().split())
+    assert says in to_markdown(report)
+    words = " ".join(to_terminal(report).split())
     assert ("100 clusters of k-means" in words) == (method == "pic")
 
 
 def test_number_of_neighbors_is_the_one_used(report):
     report.train_images = 12
-    assert "12 training images of highest cosine similarity" in report.to_markdown()
+    assert "12 training images of highest cosine similarity" in to_markdown(report)
 
 
 def test_json_keeps_all_digits(report):
@@ -252,14 +255,19 @@ def test_reports_do_not_share_rows(report):
 
 
 def test_write(report, tmp_path):
-    path = report.write(tmp_path / "new" / "evaluation", "figures")
+    path = write_report(report, tmp_path / "new" / "evaluation", "figures")
     assert path == tmp_path / "new" / "evaluation" / "figures.md"
-    assert path.read_text(encoding="utf-8") == report.to_markdown()
+    assert path.read_text(encoding="utf-8") == to_markdown(report)
     assert path.with_suffix(".json").read_text(encoding="utf-8") == report.to_json()
-    assert sorted(p.name for p in path.parent.iterdir()) == ["figures.json", "figures.md"]
+    assert sorted(p.name for p in path.parent.iterdir()) == [
+        "figures.html",
+        "figures.json",
+        "figures.md",
+        "outcomes.npz",
+    ]
 
 
 def test_write_replaces_an_older_report(report, tmp_path):
-    report.write(tmp_path)
-    report.add("supervised", FIGURES)
-    assert "supervised" in report.write(tmp_path).read_text(encoding="utf-8")
+    write_report(report, tmp_path)
+    report.add("supervised", Measured(FIGURES))
+    assert "supervised" in write_report(report, tmp_path).read_text(encoding="utf-8")

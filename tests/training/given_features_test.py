@@ -13,6 +13,7 @@ from dc_keras.data.sources.manifest import read_manifest
 from dc_keras.data.sources.open import open_source
 from dc_keras.errors import InputError
 from dc_keras.evaluation.evaluate import evaluate
+from dc_keras.evaluation.text import to_markdown
 from dc_keras.exploring.exploration import explore
 from dc_keras.runs.given import load_given
 from dc_keras.runs.run_directory import RunDirectory
@@ -117,7 +118,7 @@ def test_it_is_evaluated_beside_another_run(given, folder, tmp_path):
     assert list(report.rows) == ["given", "poor"]
     assert report.rows["given"]["knn_fc7"] == report.rows["given"]["nmi"] == 1
     assert report.rows["poor"]["nmi"] < 0.9
-    assert "The row given is 4 values of each image" in report.to_markdown()
+    assert "The row given is 4 values of each image" in to_markdown(report)
 
 
 def test_other_images_than_those_with_features_are_not_judged(given, folder, tmp_path):

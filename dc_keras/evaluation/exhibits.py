@@ -1,0 +1,47 @@
+"""Plots and pictures of a report, as what a page of HTML holds without other files."""
+
+import base64
+import dataclasses
+import io
+
+import numpy as np
+from matplotlib.figure import Figure
+from PIL import Image
+
+
+@dataclasses.dataclass(frozen=True)
+class Exhibit:
+    """A plot or a picture.
+
+    Attributes:
+        title: What it shows.
+        note: How to read it.
+        image: An SVG element, or PNG data.
+    """
+
+    title: str
+    note: str
+    image: str | bytes
+
+    @classmethod
+    def of_figure(cls, title: str, note: str, figure: Figure) -> "Exhibit":
+        """A plot, with letters as outlines, so that it looks alike everywhere."""
+        file = io.StringIO()
+        # Without a date, equal plots are equal files.
+        figure.savefig(file, format="svg", bbox_inches="tight", metadata={"Date": None})
+        text = file.getvalue()
+        return cls(title, note, text[text.index("<svg") :])
+
+    @classmethod
+    def of_picture(cls, title: str, note: str, picture: np.ndarray) -> "Exhibit":
+        """A picture, uint8 `(h, w, 3)`."""
+        file = io.BytesIO()
+        Image.fromarray(picture).save(file, format="PNG", optimize=True)
+        return cls(title, note, file.getvalue())
+
+    def to_html(self, label: str) -> str:
+        """The image as an element of a page; the label is read out in its place."""
+        if isinstance(self.image, str):
+            return self.image.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
+        data = base64.b64encode(self.image).decode()
+        return f'<img alt="{label}" src="data:image/png;base64,{data}">'
