@@ -58,7 +58,7 @@ def judge(network, split, config: TrainingConfig) -> dict[str, float]:
         Figures of `dc_keras.evaluation.measures.measure`, and of the best layer.
     """
     from dc_keras import assembly
-    from dc_keras.config.programs import USUAL_TASKS
+    from dc_keras.config.evaluation import USUAL_TASKS
     from dc_keras.evaluation.measures import Protocol, measure
     from dc_keras.evaluation.subjects import network_subject
     from dc_keras.models.architectures import LAST_CONV

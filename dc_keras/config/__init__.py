@@ -4,13 +4,13 @@ TensorFlow is not imported here, so a wrong flag is reported at once.
 """
 
 from dc_keras.config.cluster import ClusterConfig
+from dc_keras.config.evaluation import EvaluationConfig
 from dc_keras.config.flags import exit_with_input_error, parser
 from dc_keras.config.programs import (
     ApplyConfig,
     AssignConfig,
     ConvertConfig,
     DuplicatesConfig,
-    EvaluationConfig,
     ExportConfig,
     GalleryConfig,
     PackConfig,

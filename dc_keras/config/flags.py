@@ -69,6 +69,11 @@ def argument(name: str, help_text: str) -> Any:
     return dataclasses.field(default="", metadata={"argument": name, "help": help_text})
 
 
+def listed(names: str) -> tuple[str, ...]:
+    """Names that are separated by commas, in order, each once."""
+    return tuple(dict.fromkeys(name.strip() for name in names.split(",") if name.strip()))
+
+
 def is_within(value: float, bounds: Mapping[str, float]) -> bool:
     """Whether a number keeps to all bounds; NaN and infinity never do.
 

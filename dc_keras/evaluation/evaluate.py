@@ -16,7 +16,7 @@ from absl import logging
 
 from dc_keras import assembly
 from dc_keras.config import EvaluationConfig, TrainingConfig
-from dc_keras.config.programs import NETWORK_FILE
+from dc_keras.config.evaluation import NETWORK_FILE
 from dc_keras.data.batches.ordered import ordered_batches
 from dc_keras.data.sources.labels import describe_labels
 from dc_keras.errors import CannotWriteError, InputError

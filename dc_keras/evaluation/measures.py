@@ -46,7 +46,7 @@ def measure(
     Args:
         subject: What is judged.
         protocol: How it is judged.
-        tasks: What is measured, some of `config.programs.TASKS`.
+        tasks: What is measured, some of `config.evaluation.TASKS`.
 
     Yields:
         A task and what was measured:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from dc_keras.config.programs import USUAL_TASKS
+from dc_keras.config.evaluation import USUAL_TASKS
 from dc_keras.evaluation.measured import Measured
 from dc_keras.machine import library_versions
 
@@ -63,7 +63,7 @@ class EvaluationReport:
         images: A checksum of all centre crops.
         calibration: What the calibrated network's statistics are of, as a part of a sentence.
         start: Where the weights are that the run started from, if those were measured.
-        tasks: What was measured, some of `config.programs.TASKS`.
+        tasks: What was measured, some of `config.evaluation.TASKS`.
         date: When the report was begun, in UTC.
         versions: Versions of the libraries.
         rows: Figures by network and name, in the order in which they were added.

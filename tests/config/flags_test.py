@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dc_keras.config.evaluation import EvaluationConfig
 from dc_keras.config.flags import (
     Config,
     argument,
@@ -22,7 +23,6 @@ from dc_keras.config.flags import (
 from dc_keras.config.programs import (
     AssignConfig,
     ConvertConfig,
-    EvaluationConfig,
     ExportConfig,
     PackConfig,
 )

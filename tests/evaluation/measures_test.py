@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from dc_keras.clustering.pseudo_labels import ClusteringOptions
-from dc_keras.config.programs import USUAL_TASKS
+from dc_keras.config.evaluation import USUAL_TASKS
 from dc_keras.data.sources.arrays import ArraySource
 from dc_keras.data.sources.image_source import numbered
 from dc_keras.evaluation.labelled_images import Split
