@@ -9,6 +9,7 @@ from dc_keras.config import (
     ClusterConfig,
     ConvertConfig,
     DuplicatesConfig,
+    EvaluationConfig,
     ExportConfig,
     PackConfig,
     SortConfig,
@@ -90,3 +91,40 @@ def test_undoing_a_sorting_takes_its_folder_alone():
 def test_images_are_copied_or_moved():
     with pytest.raises(InputError, match="--copy with --move. Leave one out"):
         SortConfig.from_arguments(["--run_dir=r", "--out=o", "--copy", "--move"]).validate()
+
+
+@pytest.mark.parametrize(
+    ("config", "missing"),
+    [
+        (EvaluationConfig, "--run_dir"),
+        (ExportConfig, "--run_dir and --out"),
+        (AssignConfig, "--run_dir and --data_dir and --out"),
+        (TableConfig, "--run_dir and --out"),
+        (DuplicatesConfig, "--run_dir and --out"),
+        (SortConfig, "--run_dir and --out"),
+    ],
+)
+def test_required_flags_of_programs(config, missing):
+    with pytest.raises(InputError, match=f"^{missing} must be given.$"):
+        config.from_arguments([]).validate()
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        TrainingConfig,
+        EvaluationConfig,
+        ExportConfig,
+        AssignConfig,
+        ConvertConfig,
+        PackConfig,
+        TableConfig,
+        DuplicatesConfig,
+        SortConfig,
+    ],
+)
+def test_help_texts_are_there_and_differ(config):
+    texts = [field.metadata["help"] for field in dataclasses.fields(config)]
+    assert all(texts)
+    spoken = [text for text in texts if not text.startswith("As for")]
+    assert len(set(spoken)) == len(spoken)
