@@ -68,7 +68,8 @@ docs: $(DEVELOPMENT)  ## Make pages of the API from the docstrings: build/api/in
 check-flagfiles: $(RUNTIME)  ## Check the flags of every file in configs/
 	@for flagfile in configs/*.cfg; do \
 	  printf '%s: ' "$$flagfile"; \
-	  $(PY) train.py --flagfile="$$flagfile" --only_check_flags || exit 1; \
+	  case $$flagfile in configs/evaluate_*) program=evaluate.py;; *) program=train.py;; esac; \
+	  $(PY) $$program --flagfile="$$flagfile" --only_check_flags || exit 1; \
 	done
 
 bazel:  ## Build and test everything with Bazel
@@ -110,9 +111,9 @@ $(DEVELOPMENT): requirements-dev.txt $(RUNTIME)
 	@$(PIP_INSTALL) -r requirements-dev.txt
 	@touch $@
 
-$(BENCHMARKS): requirements-torch.txt requirements-benchmarks.txt requirements-browser.txt \
-  requirements-serving.txt $(DEVELOPMENT)
-	@echo "Installing PyTorch and Matplotlib for the comparisons"
-	@$(PIP_INSTALL) -r requirements-torch.txt -r requirements-benchmarks.txt \
-	  -r requirements-browser.txt -r requirements-serving.txt
+$(BENCHMARKS): requirements-torch.txt requirements-browser.txt requirements-serving.txt \
+  $(DEVELOPMENT)
+	@echo "Installing PyTorch and others for the comparisons"
+	@$(PIP_INSTALL) -r requirements-torch.txt -r requirements-browser.txt \
+	  -r requirements-serving.txt
 	@touch $@

@@ -4,7 +4,7 @@
 
 1,000 to 100,000 images and 10 to 10,000 clusters. The exponent is the slope of log time over log n,
 fitted to n = 10,000 and more, where fixed costs no longer flatten it. Draws docs/images/growth.png
-with --write. Needs Matplotlib: pip install -r requirements-benchmarks.txt
+with --write.
 """
 
 import pathlib

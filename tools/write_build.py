@@ -29,11 +29,10 @@ DISTRIBUTIONS = {
     "sklearn": "scikit-learn",
 }
 # Packages that the code does without where they are missing: requirements-browser.txt, -data.txt,
-# -torch.txt, -serving.txt and -benchmarks.txt. They are in no lock, so Bazel's tests skip what
+# -torch.txt and -serving.txt. They are in no lock, so Bazel's tests skip what
 # needs them.
 OPTIONAL = {
     "array_record",
-    "matplotlib",
     "onnx",
     "onnxruntime",
     "playwright",

@@ -30,6 +30,8 @@ _PRESET_FOLDERS = (
     pathlib.Path(__file__).parent.parent / "presets",
     pathlib.Path(__file__).parent.parent.parent / "configs",
 )
+# What the names of presets begin with that are not train.py's.
+_BEGINNINGS = {"evaluate_"}
 
 
 def flag(
@@ -108,6 +110,8 @@ class Config:
     # Flags that were taken out, with the value at which they had no effect: flagfiles that still
     # name them are read as long as they ask for nothing else.
     REMOVED: ClassVar[Mapping[str, str]] = {}
+    # What the names of its presets begin with.
+    PRESETS: ClassVar[str] = ""
 
     @classmethod
     def define_flags(cls, flag_values: flags.FlagValues) -> None:
@@ -163,7 +167,9 @@ class Config:
         # Flags may also stand behind arguments.
         flag_values.set_gnu_getopt()
         try:
-            rest = flag_values([argv[0], *map(preset_as_flagfile, argv[1:])])[1:]
+            rest = flag_values(
+                [argv[0], *(preset_as_flagfile(text, cls.PRESETS) for text in argv[1:])]
+            )[1:]
         except (flags.Error, OSError, UnicodeDecodeError) as error:
             raise InputError(f"{error} Use --help to see the flags.") from error
         fields = dataclasses.fields(cls)
@@ -288,8 +294,12 @@ def _is_same(value: str, other: str) -> bool:
         return value.lower() == other.lower()
 
 
-def preset_as_flagfile(text: str) -> str:
+def preset_as_flagfile(text: str, beginning: str = "") -> str:
     """Turns `--preset=NAME` into the `--flagfile` of that preset; other arguments stay.
+
+    Args:
+        text: An argument.
+        beginning: Of the names of the program's presets; empty for train.py.
 
     Raises:
         InputError: If there is no such preset.
@@ -297,7 +307,13 @@ def preset_as_flagfile(text: str) -> str:
     if not text.startswith("--preset="):
         return text
     name = text.removeprefix("--preset=")
-    found = {path.stem: path for folder in _PRESET_FOLDERS for path in sorted(folder.glob("*.cfg"))}
+    others = tuple(_BEGINNINGS - {beginning})
+    found = {
+        path.stem: path
+        for folder in _PRESET_FOLDERS
+        for path in sorted(folder.glob(f"{beginning}*.cfg"))
+        if not path.stem.startswith(others)
+    }
     if name not in found:
         raise InputError(
             f"There is no such preset. Received: --preset={name}. Expected one of: "

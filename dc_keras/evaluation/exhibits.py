@@ -17,11 +17,13 @@ class Exhibit:
         title: What it shows.
         note: How to read it.
         image: An SVG element, or PNG data.
+        comes_first: Whether it stands before the tables.
     """
 
     title: str
     note: str
     image: str | bytes
+    comes_first: bool = False
 
     @classmethod
     def of_figure(cls, title: str, note: str, figure: Figure) -> "Exhibit":

@@ -36,7 +36,7 @@ table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nu
 th, td { padding: 6px 12px; text-align: right; white-space: nowrap; }
 th { font-weight: 550; color: var(--muted); } thead th { border-bottom: 1px solid var(--line); }
 thead .group { text-align: center; border-bottom: 0; padding-bottom: 0; }
-tbody th, thead th:first-child { text-align: left; }
+tbody th, thead [rowspan] { text-align: left; vertical-align: bottom; }
 tbody th { color: var(--text); } tbody tr + tr > * { border-top: 1px solid var(--line); }
 td.best { font-weight: 700; color: var(--accent); }
 td small { color: var(--muted); margin-left: 5px; }
@@ -76,8 +76,9 @@ def to_html(report: EvaluationReport, exhibits: Sequence[Exhibit] = ()) -> str:
         + "".join(f"<dt>{name}</dt><dd>{told}</dd>" for name, told in facts.items())
         + "</dl>",
         *(f'<p class="muted">{_plain(note)}</p>' for note in notes),
+        *(_figure(exhibit) for exhibit in exhibits if exhibit.comes_first),
         *(_table(table, report) for table in tables_of(report)),
-        *(_figure(exhibit) for exhibit in exhibits),
+        *(_figure(exhibit) for exhibit in exhibits if not exhibit.comes_first),
         "<h2>How it was measured</h2>",
         "<ul>" + "".join(f"<li>{_marked(line)}</li>" for line in method_of(report)) + "</ul>",
     ]
@@ -113,7 +114,7 @@ def _table(table: Table, report: EvaluationReport) -> str:
     caption = f"<caption>{_plain(table.title)}.</caption>" if table.title else ""
     return (
         f'<h2>{_plain(table.heading)}</h2><div class="wide"><table>{caption}<thead>'
-        f"<tr><th></th>{heads}</tr><tr><th>network</th>{titles}</tr></thead>"
+        f'<tr><th rowspan="2">network</th>{heads}</tr><tr>{titles}</tr></thead>'
         f"<tbody>{''.join(lines)}</tbody></table></div>"
     )
 

@@ -1,5 +1,7 @@
 """The plots of a report, as far as it has their figures."""
 
+import dataclasses
+
 from dc_keras.evaluation import plots
 from dc_keras.evaluation.exhibits import Exhibit
 from dc_keras.evaluation.lowshot import SIZES
@@ -18,11 +20,9 @@ def exhibits_of(report: EvaluationReport) -> list[Exhibit]:
     rows, found = report.rows, []
     known = set().union(*rows.values()) if rows else set()
     if not known.isdisjoint(_AT_A_GLANCE):
-        found.append(
-            Exhibit.of_figure(
-                "At a glance", "Longer is better.", plots.by_network(rows, _AT_A_GLANCE)
-            )
-        )
+        figure = plots.by_network(rows, _AT_A_GLANCE)
+        glance = Exhibit.of_figure("At a glance", "Longer is better.", figure)
+        found.append(dataclasses.replace(glance, comes_first=True))
     if any(name.startswith("lowshot_fc7_") for name in known):
         figure = plots.by_number(
             rows,

@@ -2,8 +2,6 @@
 
 import csv
 
-import pytest
-
 
 def trial(name, seed, probe, previous=None):
     cluster = {} if previous is None else {"nmi_previous": previous}
@@ -22,7 +20,6 @@ def trial(name, seed, probe, previous=None):
 
 
 def test_table_and_plots(tmp_path):
-    pytest.importorskip("matplotlib", reason="pip install -r requirements-benchmarks.txt")
     from benchmarks.learning.report import write_report
 
     trials = [trial("b", "1", 0.30, 0.5), trial("a", "1", 0.2), trial("b", "2", 0.34, 0.7)]
@@ -39,7 +36,6 @@ def test_table_and_plots(tmp_path):
 
 
 def test_rows_for_the_documents(tmp_path):
-    pytest.importorskip("matplotlib", reason="pip install -r requirements-benchmarks.txt")
     from benchmarks.learning.report import write_report
     from tools.write_tables import REPOSITORY, read_csv
 
@@ -57,7 +53,6 @@ def test_rows_for_the_documents(tmp_path):
 
 
 def test_indicators_are_ranked_against_probes():
-    pytest.importorskip("matplotlib", reason="pip install -r requirements-benchmarks.txt")
     from benchmarks.learning.report import indicator_table
 
     probes, previous = [0.3, 0.2, 0.5, 0.4], [0.6, 0.5, 0.9, 0.7]
@@ -72,7 +67,6 @@ def test_indicators_are_ranked_against_probes():
 
 
 def test_agreement_of_seeds_is_ranked_for_trained_trials_alone():
-    pytest.importorskip("matplotlib", reason="pip install -r requirements-benchmarks.txt")
     from benchmarks.learning.report import indicator_table
 
     trials = [trial("a", str(i), probe, 0.5) for i, probe in enumerate((0.2, 0.3, 0.4))]

@@ -42,10 +42,12 @@ def test_tasks_are_taken_each_once():
 
 @pytest.mark.parametrize(
     ("task", "words"),
-    [("knn,semi", "Unknown task. Received: --task=semi. Expected some of"), (",", "nothing to")],
+    [("knn,best", "Unknown task. Received: --task=best. Expected some of"), (",", "nothing to")],
 )
 def test_tasks_that_there_are_not_are_refused(task, words):
-    with pytest.raises(InputError, match=f"{words}.*clusters, knn, linear, lowshot, separated"):
+    with pytest.raises(
+        InputError, match=f"{words}.*clusters, knn, linear, layers, lowshot, semi, voc"
+    ):
         EvaluationConfig.from_arguments(["--run_dir=r", f"--task={task}"]).validate()
 
 
@@ -85,3 +87,40 @@ def test_labels_that_an_evaluation_cannot_use_are_refused(labels, message):
 def test_bad_evaluation_flags(name):
     with pytest.raises(InputError, match=f"--{name}"):
         EvaluationConfig.from_arguments(["--run_dir=r", f"--{name}=0"]).validate()
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--voc_dir=v"], "for --task=voc alone. Received: --voc_dir=v with --task=clusters"),
+        (["--queries=q", "--longest_side=64"], "--queries=q, --longest_side=64"),
+        (["--ten_crops"], "for --task=layers alone"),
+        (["--task=layers", "--probe_epochs=3"], "for --probe=sgd alone. Received: --probe_epochs"),
+        (["--task=voc", "--voc_dir=v", "--voc_steps=9"], "without --voc_tune. Leave it out"),
+        (["--task=voc", "--voc_dir=v", "--voc_tune=fc,head"], "Received: --voc_tune=head. Expec"),
+        (["--compare=a,b"], "compared by their reports. Received: --compare with --run_dir=r"),
+    ],
+)
+def test_flags_that_nothing_uses_are_refused(flags, words):
+    with pytest.raises(InputError, match=words):
+        EvaluationConfig.from_arguments(["--run_dir=r", *flags]).validate()
+
+
+def test_flags_of_a_task_that_is_asked_for_are_taken():
+    flags = ["--task=layers,voc,retrieval", "--probe=sgd", "--ten_crops", "--voc_dir=v"]
+    more = ["--voc_tune=all,fc", "--voc_steps=9", "--retrieval_dir=i", "--queries=q"]
+    EvaluationConfig.from_arguments(["--run_dir=r", *flags, *more]).validate()
+
+
+@pytest.mark.parametrize("task", ["voc", "retrieval"])
+def test_a_task_with_images_of_its_own_needs_them(task):
+    with pytest.raises(InputError, match=f"^--{task}_dir for --task={task} must be given"):
+        EvaluationConfig.from_arguments(["--run_dir=r", f"--task={task}"]).validate()
+
+
+def test_runs_are_compared_without_another_one():
+    config = EvaluationConfig.from_arguments(["--compare=a,b,a"])
+    config.validate()
+    assert config.compared_runs() == ("a", "b")
+    with pytest.raises(InputError, match="nothing to compare"):
+        EvaluationConfig.from_arguments(["--compare=a"]).validate()

@@ -30,7 +30,9 @@ from dc_keras.config.training import TrainingConfig
 from dc_keras.errors import InputError
 from repository import REPOSITORY
 
-PRESETS = sorted((REPOSITORY / "configs").glob("*.cfg"))
+FLAGFILES = sorted((REPOSITORY / "configs").glob("*.cfg"))
+PRESETS = [path for path in FLAGFILES if not path.stem.startswith("evaluate_")]
+OF_EVALUATION = [path for path in FLAGFILES if path not in PRESETS]
 COMPARISONS = {
     "at least": operator.ge,
     "above": operator.gt,
@@ -233,6 +235,15 @@ def test_a_preset_is_the_flagfile_of_its_name(path):
     more = "--run_dir=r"
     preset = TrainingConfig.from_arguments([f"--preset={path.stem}", more])
     assert preset == TrainingConfig.from_arguments([f"--flagfile={path}", more])
+
+
+@pytest.mark.parametrize("path", OF_EVALUATION, ids=lambda path: path.stem)
+def test_evaluation_has_presets_of_its_own(path):
+    preset = EvaluationConfig.from_arguments([f"--preset={path.stem}"])
+    assert preset == EvaluationConfig.from_arguments([f"--flagfile={path}"])
+    assert not preset.problems()
+    with pytest.raises(InputError, match="no such preset"):
+        TrainingConfig.from_arguments([f"--preset={path.stem}"])
 
 
 def test_flags_after_a_preset_win():

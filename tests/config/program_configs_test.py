@@ -96,7 +96,7 @@ def test_images_are_copied_or_moved():
 @pytest.mark.parametrize(
     ("config", "missing"),
     [
-        (EvaluationConfig, "--run_dir"),
+        (EvaluationConfig, "--run_dir or --compare"),
         (ExportConfig, "--run_dir and --out"),
         (AssignConfig, "--run_dir and --data_dir and --out"),
         (TableConfig, "--run_dir and --out"),

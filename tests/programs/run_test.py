@@ -97,7 +97,8 @@ def test_bad_flags_end_the_program_with_2_before_tensorflow_starts():
     "flagfile", sorted((REPOSITORY / "configs").glob("*.cfg")), ids=lambda path: path.stem
 )
 def test_presets_are_valid(flagfile):
-    done = started("train.py", f"--flagfile={flagfile}", "--only_check_flags")
+    program = "evaluate.py" if flagfile.stem.startswith("evaluate_") else "train.py"
+    done = started(program, f"--flagfile={flagfile}", "--only_check_flags")
     assert (done.returncode, done.stdout) == (0, "All flags are valid.\n"), done.stderr
 
 
