@@ -1,0 +1,356 @@
+"""From a finished run to the sheets that show what its network looks at.
+
+    RUN/look/first_layer.png       the filters that see the image
+             filters_relu5_3.png   filters of a layer: a picture made for each, nine images
+             clusters.png          clusters: images nearest to the centre, with heat maps
+
+Longer ones go on in first_layer_2.png and so on. RUN/tensorboard/look has them too.
+"""
+
+import dataclasses
+import pathlib
+import re
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+from tqdm import tqdm
+
+from dc_keras.data.batches.ordered import ordered_batches
+from dc_keras.data.sources.image_source import ImageSource
+from dc_keras.errors import InputError
+from dc_keras.exploring.cluster_names import load_names
+from dc_keras.exploring.look.first_layer import filter_pictures
+from dc_keras.exploring.look.gradient_ascent import (
+    colours_of,
+    grey_colours,
+    preferred_pictures,
+)
+from dc_keras.exploring.look.heat_maps import cluster_rows, heat_maps, with_heat
+from dc_keras.exploring.look.open_network import (
+    check_layer,
+    first_convolution,
+    last_wide_layer,
+    map_shapes,
+    open_network,
+    sees_gradients,
+)
+from dc_keras.exploring.look.responses import Responses, live_filters, respond, top_images
+from dc_keras.exploring.look.sheets import Block, above, beside, framed, resized, sheet
+from dc_keras.exploring.run_images import final_clusters, open_run_images
+from dc_keras.files import (
+    check_output_folder,
+    tensorflow_errors_as_os_errors,
+    write_directory_atomically,
+)
+from dc_keras.runs.run_directory import RunDirectory
+from dc_keras.runs.trained_model import TrainedModel, load_model
+from dc_keras.seeds import numpy_rng
+
+_OURS = re.compile(r"(first_layer|filters_.+|clusters)(_\d+)?\.png")
+_FRAME = (250, 200, 0)
+# Maps of fewer cells tell nearly nothing of where.
+_HEAT_SIDE = 3
+_TOP, _MEMBERS = 9, 6
+# Sides of pictures on the sheets, in pixels: a weight, a filter's picture, a member of a cluster.
+_KERNEL, _CELL, _MEMBER = 64, 64, 96
+
+
+@dataclasses.dataclass(frozen=True)
+class LookOptions:
+    """What is shown.
+
+    Attributes:
+        layer: Whose filters; empty: the last one that has maps.
+        filters: How many of them.
+        clusters: How many clusters.
+        max_images: How many images are looked at.
+        batch_size: Images in a step of the network.
+    """
+
+    layer: str = ""
+    filters: int = 16
+    clusters: int = 12
+    max_images: int = 20_000
+    batch_size: int = 256
+
+
+@dataclasses.dataclass(frozen=True)
+class _Sheet:
+    """A kind of sheet, before it is drawn."""
+
+    name: str
+    title: str
+    note: str
+    blocks: list[Block]
+    columns: int
+    on_a_page: int
+
+    def pages(self) -> Iterator[tuple[str, np.ndarray]]:
+        for start in range(0, len(self.blocks), self.on_a_page):
+            page = start // self.on_a_page + 1
+            last = -(-len(self.blocks) // self.on_a_page)
+            title = self.title if last == 1 else f"{self.title} ({page} of {last})"
+            blocks = self.blocks[start : start + self.on_a_page]
+            yield (
+                f"{self.name}_{page}.png" if page > 1 else f"{self.name}.png",
+                sheet(title, self.note, blocks, self.columns),
+            )
+
+
+def look(
+    run_dir: str, out: str = "", options: LookOptions | None = None, *, progress: bool = False
+) -> list[pathlib.Path]:
+    """Draws what the network of a run looks at.
+
+    Args:
+        run_dir: A finished run with a network.
+        out: Folder for the sheets; default: look in the run, whose TensorBoard then shows them.
+        options: What is shown; default: `LookOptions()`.
+        progress: Whether to show progress bars.
+
+    Returns:
+        The sheets.
+
+    Raises:
+        InputError: If the run is not finished or has no network, the network no convolutions or no
+            such layer, or another folder would be lost.
+    """
+    options = options or LookOptions()
+    run = RunDirectory(run_dir)
+    folder = check_look_folder(out or run.path / "look")
+    run.config()  # Whether there is a run at all.
+    model = load_model(run)
+    if model.network is None:
+        raise InputError(
+            "The run has no network to look at: the features of its images were given. Received: "
+            f"--run_dir={run_dir}. Expected a run of train.py, or one of dc-keras cluster "
+            "--network."
+        )
+    sheets = _sheets(run, model, options, progress)
+    written = []
+    with write_directory_atomically(folder) as new:
+        for one in sheets:
+            for name, picture in one.pages():
+                Image.fromarray(picture).save(new / name)
+                written.append(name)
+    if not out:
+        _show_in_tensorboard(run, [folder / name for name in written])
+    return [folder / name for name in written]
+
+
+def check_look_folder(out: str | pathlib.Path) -> pathlib.Path:
+    """Checks that sheets may be written somewhere: nothing is there, or sheets of ours.
+
+    Raises:
+        InputError: If not.
+    """
+    folder = check_output_folder(out)
+    others = [path.name for path in folder.iterdir()] if folder.exists() else []
+    others = sorted(name for name in others if not _OURS.fullmatch(name))
+    if others:
+        raise InputError(
+            f"The output's folder has other files, which would be lost. Received: --out={out}, "
+            f"which has {others[0]}. Expected sheets to replace, or a name that is free."
+        )
+    return folder
+
+
+def _sheets(
+    run: RunDirectory, model: TrainedModel, options: LookOptions, progress: bool
+) -> list[_Sheet]:
+    """All sheets of a run."""
+    network = model.known_network()
+    shapes = map_shapes(network)
+    layer = check_layer(options.layer, shapes)
+    images = open_run_images(run)
+    seed = run.config().seed
+    rows = np.arange(len(images.source))
+    if len(rows) > options.max_images:
+        drawn = numpy_rng(seed, "look images").permutation(len(rows))[: options.max_images]
+        rows = np.sort(drawn)
+    seen = respond(
+        open_network(network, [layer]),
+        images.source,
+        rows,
+        batch_size=options.batch_size,
+        progress=progress,
+    )
+    if not len(seen.rows):
+        raise InputError(
+            f"None of the images can be read any more. Received: {len(rows):,} of "
+            f"{run.config().data_dir}. Bring them back to where they were."
+        )
+    looked = _Looked(model, images.source, seen, seed, progress)
+    final = final_clusters(run)
+    names = load_names(run) or ("",) * final.num_clusters
+    sizes = np.bincount(final.clusters, minlength=final.num_clusters)
+    clusters = final.clusters[images.indices[seen.rows]]
+    return [
+        _first_layer(model),
+        _filters(looked, layer, shapes[layer], options.filters),
+        _clusters(
+            looked,
+            last_wide_layer(shapes, _HEAT_SIDE),
+            clusters,
+            _captions(sizes, clusters, names, options.clusters),
+        ),
+    ]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Looked:
+    """What the sheets are drawn from."""
+
+    model: TrainedModel
+    source: ImageSource
+    seen: Responses
+    seed: int
+    progress: bool
+
+    def crops(self, rows: np.ndarray) -> np.ndarray:
+        """Some of the images that were seen, uint8 `(n, s, s, 3)`."""
+        size = self.model.known_network().input_shape[1]
+        batches = ordered_batches(self.source, rows, image_size=size, batch_size=64)
+        return np.concatenate(list(batches.as_numpy_iterator()))
+
+
+def _first_layer(model: TrainedModel) -> _Sheet:
+    kernel, behind_sobel = first_convolution(model.known_network())
+    pictures = filter_pictures(kernel, behind_sobel=behind_sobel)
+    note = "Middle grey is zero; black or white is the largest weight of each filter, by size."
+    if behind_sobel:
+        note += (
+            " Each filter has two inputs: the image's change from left to right (first picture) "
+            "and from top to bottom (second). The third is what both make of grey pixels."
+        )
+    blocks = [
+        Block(beside([resized(one, _KERNEL) for one in each]), f"{number}")
+        for number, each in enumerate(pictures)
+    ]
+    title = f"The {len(blocks)} filters of the first layer"
+    return _Sheet("first_layer", title, note, blocks, 6 if behind_sobel else 12, 96)
+
+
+def _filters(looked: _Looked, layer: str, shape: tuple[int, int, int], count: int) -> _Sheet:
+    """Filters of a layer: what was drawn for them, and the images that they respond to most."""
+    network, strongest = looked.model.known_network(), looked.seen.strongest
+    shown, dead = live_filters(strongest, count)
+    if not len(shown):
+        raise InputError(
+            f"No filter of the layer responds to any image. Received: {layer}, which has "
+            f"{dead} filters. Choose another --layer; if all are so, the network has collapsed."
+        )
+    top = top_images(strongest[:, shown], _TOP)
+    rows, place_of = np.unique(top, return_inverse=True)
+    crops = looked.crops(looked.seen.rows[rows])
+    place_of = place_of.reshape(top.shape)
+    colours = grey_colours() if sees_gradients(network) else colours_of(crops)
+    drawn = preferred_pictures(
+        open_network(network, [layer], rectified=False),
+        shown.tolist(),
+        colours,
+        seed=looked.seed,
+        progress=looked.progress,
+    )
+    blocks = []
+    for number, one in enumerate(shown):
+        cells = [
+            _marked(crops[place], looked.seen.places[row, one], shape)
+            for place, row in zip(place_of[number], top[number], strict=True)
+        ]
+        cells += [np.full_like(cells[0], 255)] * (_TOP - len(cells))
+        nine = above([beside(cells[start : start + 3]) for start in range(0, _TOP, 3)])
+        picture = beside([resized(drawn.pictures[number], nine.shape[0]), nine], gap=6)
+        part = (strongest[:, one] > 0).mean()
+        blocks.append(Block(picture, f"filter {one}: responds to {part:.0%} of the images"))
+    note = (
+        "Left: a picture made by gradient ascent, to which the filter responds strongly all over. "
+        f"Right: the {_TOP} of {len(looked.seen.rows):,} images to which it responds most, "
+        "strongest first; the frame marks the place. "
+        f"{len(shown)} of {shape[2]} filters, evenly spaced; {dead} respond to no image."
+    )
+    return _Sheet(f"filters_{layer}", f"What filters of {layer} look for", note, blocks, 3, 24)
+
+
+def _marked(crop: np.ndarray, place: int, shape: tuple[int, int, int]) -> np.ndarray:
+    """A small picture of an image with a frame around a cell of its map."""
+    height, width, _ = shape
+    row, column = divmod(int(place), width)
+    box = (
+        column * _CELL // width,
+        row * _CELL // height,
+        max((column + 1) * _CELL // width - 1, column * _CELL // width + 3),
+        max((row + 1) * _CELL // height - 1, row * _CELL // height + 3),
+    )
+    return framed(resized(crop, _CELL), box, _FRAME)
+
+
+def _captions(
+    sizes: np.ndarray, seen: np.ndarray, names: Sequence[str], count: int
+) -> dict[int, str]:
+    """The clusters to show, the largest first, with what is written below each."""
+    among = np.flatnonzero(np.bincount(seen, minlength=len(sizes)))
+    largest = among[np.argsort(-sizes[among], kind="stable")][:count]
+    return {
+        int(one): f"cluster {one}{f', {names[one]}' if names[one] else ''}: {sizes[one]:,} "
+        + ("image" if sizes[one] == 1 else "images")
+        for one in largest
+    }
+
+
+def _clusters(
+    looked: _Looked, layer: str, clusters: np.ndarray, captions: dict[int, str]
+) -> _Sheet:
+    """Clusters: the images nearest to their centres, with what puts them there."""
+    model = looked.model
+    opened = open_network(model.known_network(), [layer])
+    directions = cluster_rows(model.whitening, model.centroids)
+    blocks = []
+    bar = tqdm(
+        captions.items(), desc="Heat maps", unit="cluster", disable=not looked.progress
+    )
+    for cluster, caption in bar:
+        members = np.flatnonzero(clusters == cluster)
+        nearest = members[
+            _by_distance(model, looked.seen.features[members], cluster)[:_MEMBERS]
+        ]
+        crops = looked.crops(looked.seen.rows[nearest])
+        # Filled up, so that TensorFlow takes no new shape for a cluster of few images.
+        filled = np.concatenate([crops, np.zeros_like(crops[:1]).repeat(_MEMBERS - len(crops), 0)])
+        heat = heat_maps(opened, filled, directions[[cluster] * _MEMBERS])
+        shown = [
+            above([resized(crop, _MEMBER), with_heat(resized(crop, _MEMBER), warmth)])
+            for crop, warmth in zip(crops, heat, strict=False)
+        ]
+        shown += [np.full_like(shown[0], 255)] * (_MEMBERS - len(shown))
+        blocks.append(Block(beside(shown), caption))
+    note = (
+        "Images nearest to the cluster's centre, nearest first. Below each: where the network "
+        "sees what puts it into this cluster (Grad-CAM), from dark for nothing to yellow for the "
+        f"most in that image. The maps of {layer} have {opened.model.output_shape[0][1]} x "
+        f"{opened.model.output_shape[0][2]} cells. The largest clusters first."
+    )
+    title = f"What the network sees in {len(blocks)} of {len(model.centroids):,} clusters"
+    return _Sheet("clusters", title, note, blocks, 2, 16)
+
+
+def _by_distance(model: TrainedModel, features: np.ndarray, cluster: int) -> np.ndarray:
+    """Rows of features, those nearest to a cluster's centroid first, of equal ones the first."""
+    apart = model.whitening.apply(features) - model.centroids[cluster]
+    return np.argsort(np.einsum("ij,ij->i", apart, apart), kind="stable")
+
+
+def _show_in_tensorboard(run: RunDirectory, sheets: Sequence[pathlib.Path]) -> None:
+    """Writes the sheets as images of a part of the run of their own, in place of earlier ones."""
+    with (
+        write_directory_atomically(run.tensorboard / "look") as folder,
+        tensorflow_errors_as_os_errors(),
+    ):
+        writer = tf.summary.create_file_writer(str(folder))
+        with writer.as_default(step=0):
+            for path in sheets:
+                with Image.open(path) as picture:
+                    tf.summary.image(f"look/{path.stem}", np.asarray(picture)[np.newaxis])
+        writer.close()
