@@ -20,7 +20,8 @@ from dc_keras.process import prepare_process, printable
 def main(settings: Settings) -> None:
     """Draws the sheets and says where they are."""
     prepare_process()
-    from dc_keras.exploring.look.run_sheets import LookOptions, look
+    from dc_keras.exploring.look.run_sheets import LookOptions
+    from dc_keras.exploring.look.sheet_files import look
 
     options = LookOptions(
         layer=settings.layer,

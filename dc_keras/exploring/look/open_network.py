@@ -92,9 +92,7 @@ def map_shapes(network: keras.Model) -> dict[str, tuple[int, int, int]]:
     layers = (_nested(network) or network).layers
     first = next((at for at, layer in enumerate(layers) if _is_convolution(layer)), len(layers))
     names = [
-        layer.name
-        for layer in layers[first:]
-        if not isinstance(layer, _POOLS) and _has_maps(layer)
+        layer.name for layer in layers[first:] if not isinstance(layer, _POOLS) and _has_maps(layer)
     ]
     if not names:
         kinds = ", ".join(dict.fromkeys(type(layer).__name__ for layer in layers[-20:]))

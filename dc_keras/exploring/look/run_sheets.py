@@ -1,20 +1,17 @@
-"""From a finished run to the sheets that show what its network looks at.
+"""Sheets that show what the network of a run looks at.
 
-    RUN/look/first_layer.png       the filters that see the image
-             filters_relu5_3.png   filters of a layer: a picture made for each, nine images
-             clusters.png          clusters: images nearest to the centre, with heat maps
+    first_layer         the filters that see the image
+    filters_relu5_3     filters of a layer: a picture made for each, nine images
+    clusters            clusters: images nearest to the centre, with heat maps
 
-Longer ones go on in first_layer_2.png and so on. RUN/tensorboard/look has them too.
+Longer ones go on in first_layer_2 and so on.
 """
 
 import dataclasses
-import pathlib
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
+import keras
 import numpy as np
-import tensorflow as tf
-from PIL import Image
 from tqdm import tqdm
 
 from dc_keras.data.batches.ordered import ordered_batches
@@ -37,24 +34,27 @@ from dc_keras.exploring.look.open_network import (
     sees_gradients,
 )
 from dc_keras.exploring.look.responses import Responses, live_filters, respond, top_images
-from dc_keras.exploring.look.sheets import Block, above, beside, framed, resized, sheet
-from dc_keras.exploring.run_images import final_clusters, open_run_images
-from dc_keras.files import (
-    check_output_folder,
-    tensorflow_errors_as_os_errors,
-    write_directory_atomically,
+from dc_keras.exploring.look.sheets import (
+    Block,
+    Layout,
+    Sheet,
+    above,
+    beside,
+    framed,
+    resized,
+    sheets_of,
 )
+from dc_keras.exploring.run_images import final_clusters, open_run_images
 from dc_keras.runs.run_directory import RunDirectory
 from dc_keras.runs.trained_model import TrainedModel, load_model
 from dc_keras.seeds import numpy_rng
 
-_OURS = re.compile(r"(first_layer|filters_.+|clusters)(_\d+)?\.png")
 _FRAME = (250, 200, 0)
 # Maps of fewer cells tell nearly nothing of where.
 _HEAT_SIDE = 3
 _TOP, _MEMBERS = 9, 6
 # Sides of pictures on the sheets, in pixels: a weight, a filter's picture, a member of a cluster.
-_KERNEL, _CELL, _MEMBER = 64, 64, 96
+_KERNEL, _CELL, _MEMBER = 60, 64, 96
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,91 +76,25 @@ class LookOptions:
     batch_size: int = 256
 
 
-@dataclasses.dataclass(frozen=True)
-class _Sheet:
-    """A kind of sheet, before it is drawn."""
-
-    name: str
-    title: str
-    note: str
-    blocks: list[Block]
-    columns: int
-    on_a_page: int
-
-    def pages(self) -> Iterator[tuple[str, np.ndarray]]:
-        for start in range(0, len(self.blocks), self.on_a_page):
-            page = start // self.on_a_page + 1
-            last = -(-len(self.blocks) // self.on_a_page)
-            title = self.title if last == 1 else f"{self.title} ({page} of {last})"
-            blocks = self.blocks[start : start + self.on_a_page]
-            yield (
-                f"{self.name}_{page}.png" if page > 1 else f"{self.name}.png",
-                sheet(title, self.note, blocks, self.columns),
-            )
-
-
-def look(
-    run_dir: str, out: str = "", options: LookOptions | None = None, *, progress: bool = False
-) -> list[pathlib.Path]:
-    """Draws what the network of a run looks at.
+def look_sheets(
+    run: RunDirectory, options: LookOptions | None = None, *, progress: bool = False
+) -> list[Sheet]:
+    """Draws what the network of a run looks at; nothing is written.
 
     Args:
-        run_dir: A finished run with a network.
-        out: Folder for the sheets; default: look in the run, whose TensorBoard then shows them.
+        run: A finished run with a network.
         options: What is shown; default: `LookOptions()`.
-        progress: Whether to show progress bars.
+        progress: Whether to show progress bars, with the time left.
 
     Returns:
-        The sheets.
+        The sheets, in the order in which they are best read: first layer, filters, clusters.
 
     Raises:
         InputError: If the run is not finished or has no network, the network no convolutions or no
-            such layer, or another folder would be lost.
+            such layer, or none of the images can be read.
     """
     options = options or LookOptions()
-    run = RunDirectory(run_dir)
-    folder = check_look_folder(out or run.path / "look")
-    run.config()  # Whether there is a run at all.
     model = load_model(run)
-    if model.network is None:
-        raise InputError(
-            "The run has no network to look at: the features of its images were given. Received: "
-            f"--run_dir={run_dir}. Expected a run of train.py, or one of dc-keras cluster "
-            "--network."
-        )
-    sheets = _sheets(run, model, options, progress)
-    written = []
-    with write_directory_atomically(folder) as new:
-        for one in sheets:
-            for name, picture in one.pages():
-                Image.fromarray(picture).save(new / name)
-                written.append(name)
-    if not out:
-        _show_in_tensorboard(run, [folder / name for name in written])
-    return [folder / name for name in written]
-
-
-def check_look_folder(out: str | pathlib.Path) -> pathlib.Path:
-    """Checks that sheets may be written somewhere: nothing is there, or sheets of ours.
-
-    Raises:
-        InputError: If not.
-    """
-    folder = check_output_folder(out)
-    others = [path.name for path in folder.iterdir()] if folder.exists() else []
-    others = sorted(name for name in others if not _OURS.fullmatch(name))
-    if others:
-        raise InputError(
-            f"The output's folder has other files, which would be lost. Received: --out={out}, "
-            f"which has {others[0]}. Expected sheets to replace, or a name that is free."
-        )
-    return folder
-
-
-def _sheets(
-    run: RunDirectory, model: TrainedModel, options: LookOptions, progress: bool
-) -> list[_Sheet]:
-    """All sheets of a run."""
     network = model.known_network()
     shapes = map_shapes(network)
     layer = check_layer(options.layer, shapes)
@@ -188,9 +122,9 @@ def _sheets(
     sizes = np.bincount(final.clusters, minlength=final.num_clusters)
     clusters = final.clusters[images.indices[seen.rows]]
     return [
-        _first_layer(model),
-        _filters(looked, layer, shapes[layer], options.filters),
-        _clusters(
+        *_first_layer(network),
+        *_filters(looked, layer, shapes[layer], options.filters),
+        *_clusters(
             looked,
             last_wide_layer(shapes, _HEAT_SIDE),
             clusters,
@@ -216,8 +150,8 @@ class _Looked:
         return np.concatenate(list(batches.as_numpy_iterator()))
 
 
-def _first_layer(model: TrainedModel) -> _Sheet:
-    kernel, behind_sobel = first_convolution(model.known_network())
+def _first_layer(network: keras.Model) -> list[Sheet]:
+    kernel, behind_sobel = first_convolution(network)
     pictures = filter_pictures(kernel, behind_sobel=behind_sobel)
     note = "Middle grey is zero; black or white is the largest weight of each filter, by size."
     if behind_sobel:
@@ -226,14 +160,14 @@ def _first_layer(model: TrainedModel) -> _Sheet:
             "and from top to bottom (second). The third is what both make of grey pixels."
         )
     blocks = [
-        Block(beside([resized(one, _KERNEL) for one in each]), f"{number}")
+        Block(beside([resized(one, _KERNEL, sharp=True) for one in each]), f"{number}")
         for number, each in enumerate(pictures)
     ]
     title = f"The {len(blocks)} filters of the first layer"
-    return _Sheet("first_layer", title, note, blocks, 6 if behind_sobel else 12, 96)
+    return sheets_of("first_layer", title, note, blocks, Layout(6 if behind_sobel else 12, 96))
 
 
-def _filters(looked: _Looked, layer: str, shape: tuple[int, int, int], count: int) -> _Sheet:
+def _filters(looked: _Looked, layer: str, shape: tuple[int, int, int], count: int) -> list[Sheet]:
     """Filters of a layer: what was drawn for them, and the images that they respond to most."""
     network, strongest = looked.model.known_network(), looked.seen.strongest
     shown, dead = live_filters(strongest, count)
@@ -271,7 +205,8 @@ def _filters(looked: _Looked, layer: str, shape: tuple[int, int, int], count: in
         "strongest first; the frame marks the place. "
         f"{len(shown)} of {shape[2]} filters, evenly spaced; {dead} respond to no image."
     )
-    return _Sheet(f"filters_{layer}", f"What filters of {layer} look for", note, blocks, 3, 24)
+    title = f"What filters of {layer} look for"
+    return sheets_of(f"filters_{layer}", title, note, blocks, Layout(3, 24))
 
 
 def _marked(crop: np.ndarray, place: int, shape: tuple[int, int, int]) -> np.ndarray:
@@ -302,20 +237,16 @@ def _captions(
 
 def _clusters(
     looked: _Looked, layer: str, clusters: np.ndarray, captions: dict[int, str]
-) -> _Sheet:
+) -> list[Sheet]:
     """Clusters: the images nearest to their centres, with what puts them there."""
     model = looked.model
     opened = open_network(model.known_network(), [layer])
     directions = cluster_rows(model.whitening, model.centroids)
     blocks = []
-    bar = tqdm(
-        captions.items(), desc="Heat maps", unit="cluster", disable=not looked.progress
-    )
+    bar = tqdm(captions.items(), desc="Heat maps", unit="cluster", disable=not looked.progress)
     for cluster, caption in bar:
         members = np.flatnonzero(clusters == cluster)
-        nearest = members[
-            _by_distance(model, looked.seen.features[members], cluster)[:_MEMBERS]
-        ]
+        nearest = members[_by_distance(model, looked.seen.features[members], cluster)[:_MEMBERS]]
         crops = looked.crops(looked.seen.rows[nearest])
         # Filled up, so that TensorFlow takes no new shape for a cluster of few images.
         filled = np.concatenate([crops, np.zeros_like(crops[:1]).repeat(_MEMBERS - len(crops), 0)])
@@ -333,24 +264,10 @@ def _clusters(
         f"{opened.model.output_shape[0][2]} cells. The largest clusters first."
     )
     title = f"What the network sees in {len(blocks)} of {len(model.centroids):,} clusters"
-    return _Sheet("clusters", title, note, blocks, 2, 16)
+    return sheets_of("clusters", title, note, blocks, Layout(2, 16))
 
 
 def _by_distance(model: TrainedModel, features: np.ndarray, cluster: int) -> np.ndarray:
     """Rows of features, those nearest to a cluster's centroid first, of equal ones the first."""
     apart = model.whitening.apply(features) - model.centroids[cluster]
     return np.argsort(np.einsum("ij,ij->i", apart, apart), kind="stable")
-
-
-def _show_in_tensorboard(run: RunDirectory, sheets: Sequence[pathlib.Path]) -> None:
-    """Writes the sheets as images of a part of the run of their own, in place of earlier ones."""
-    with (
-        write_directory_atomically(run.tensorboard / "look") as folder,
-        tensorflow_errors_as_os_errors(),
-    ):
-        writer = tf.summary.create_file_writer(str(folder))
-        with writer.as_default(step=0):
-            for path in sheets:
-                with Image.open(path) as picture:
-                    tf.summary.image(f"look/{path.stem}", np.asarray(picture)[np.newaxis])
-        writer.close()

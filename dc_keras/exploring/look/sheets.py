@@ -1,4 +1,4 @@
-"""Sheets: pictures with captions in rows, under a title that says how to read them."""
+"""Sheets: pictures with captions in rows, with a title and a note on how to read them."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 _MARGIN, _GAP = 24, 18
 _TITLE, _TEXT = 26, 15
 _LINE = 1.35
+_CAPTION = 24
 _INK, _PALE = (20, 20, 20), (90, 90, 90)
 _WHITE = 255
 # Wide enough for a title to be read.
@@ -28,52 +29,113 @@ class Block:
     caption: str
 
 
-def sheet(title: str, note: str, blocks: Sequence[Block], columns: int) -> np.ndarray:
-    """Lays blocks out row after row under a title.
+@dataclasses.dataclass(frozen=True)
+class Sheet:
+    """Pictures in rows, with what is said of them.
+
+    Attributes:
+        name: Of its file, without .png.
+        title: What is shown.
+        note: How to read it.
+        picture: The pictures with their captions, without title and note, uint8 `(h, w, 3)`.
+    """
+
+    name: str
+    title: str
+    note: str
+    picture: np.ndarray
+
+    def titled(self) -> np.ndarray:
+        """The picture below its title and note, for where they are not told otherwise."""
+        height, width = self.picture.shape[:2]
+        inner = max(width, _NARROWEST)
+        line = round(_TEXT * _LINE)
+        lines = _broken(self.note, inner)
+        below = _MARGIN + round(_TITLE * _LINE)
+        top = below + len(lines) * line + _GAP
+        size = (inner + 2 * _MARGIN, top + height + _MARGIN)
+        canvas = Image.new("RGB", size, (_WHITE,) * 3)
+        draw = ImageDraw.Draw(canvas)
+        title = _fitting(self.title, inner, _TITLE)
+        draw.text((_MARGIN, _MARGIN), title, _INK, font=_font(_TITLE))
+        for number, text in enumerate(lines):
+            draw.text((_MARGIN, below + number * line), text, _PALE, font=_font(_TEXT))
+        canvas.paste(Image.fromarray(self.picture), (_MARGIN, top))
+        return np.asarray(canvas)
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """How blocks are laid out.
+
+    Attributes:
+        columns: Blocks in a row.
+        on_a_sheet: Blocks on a sheet; what is left goes on another.
+    """
+
+    columns: int
+    on_a_sheet: int
+
+
+def sheets_of(
+    name: str, title: str, note: str, blocks: Sequence[Block], layout: Layout
+) -> list[Sheet]:
+    """Lays blocks out row after row, on as many sheets as that takes.
 
     Args:
-        title: One line.
-        note: How to read the sheet; broken into lines.
+        name: Of the first sheet; others have a number behind it.
+        title: What is shown.
+        note: How to read it.
         blocks: At least one.
-        columns: Blocks in a row.
+        layout: How.
 
-    Returns:
-        uint8 `(height, width, 3)`.
+    >>> block = Block(np.zeros((8, 8, 3), np.uint8), "0")
+    >>> [sheet.name for sheet in sheets_of("all", "All", "", [block] * 5, Layout(2, 4))]
+    ['all', 'all_2']
     """
+    starts = range(0, len(blocks), layout.on_a_sheet)
+    return [
+        Sheet(
+            f"{name}_{page}" if page > 1 else name,
+            f"{title} ({page} of {len(starts)})" if len(starts) > 1 else title,
+            note,
+            _in_rows(blocks[start : start + layout.on_a_sheet], layout.columns),
+        )
+        for page, start in enumerate(starts, start=1)
+    ]
+
+
+def _in_rows(blocks: Sequence[Block], columns: int) -> np.ndarray:
+    """Blocks with their captions, uint8 `(h, w, 3)`."""
     height, width = blocks[0].picture.shape[:2]
     columns = min(columns, len(blocks))
-    line = round(_TEXT * _LINE)
-    inner = max(columns * width + (columns - 1) * _GAP, _NARROWEST)
-    lines = _broken(note, inner)
-    top = _MARGIN + round(_TITLE * _LINE) + len(lines) * line + _GAP
-    row_height = height + line + _GAP
-    rows = -(-len(blocks) // columns)
-    canvas = Image.new("RGB", (inner + 2 * _MARGIN, top + rows * row_height), (_WHITE,) * 3)
+    below = height + _CAPTION
+    size = (
+        columns * width + (columns - 1) * _GAP,
+        -(-len(blocks) // columns) * (below + _GAP) - _GAP,
+    )
+    canvas = Image.new("RGB", size, (_WHITE,) * 3)
     draw = ImageDraw.Draw(canvas)
-    draw.text((_MARGIN, _MARGIN), _fitting(title, inner, _TITLE), _INK, font=_font(_TITLE))
-    for number, text in enumerate(lines):
-        place = (_MARGIN, _MARGIN + round(_TITLE * _LINE) + number * line)
-        draw.text(place, text, _PALE, font=_font(_TEXT))
     for number, block in enumerate(blocks):
         row, column = divmod(number, columns)
-        left, upper = _MARGIN + column * (width + _GAP), top + row * row_height
+        left, upper = column * (width + _GAP), row * (below + _GAP)
         canvas.paste(Image.fromarray(block.picture), (left, upper))
         caption = _fitting(block.caption, width, _TEXT)
         draw.text((left, upper + height + 3), caption, _INK, font=_font(_TEXT))
     return np.asarray(canvas)
 
 
-def resized(picture: np.ndarray, side: int) -> np.ndarray:
-    """A square picture in another size; pixels stay sharp where they become whole squares.
+def resized(picture: np.ndarray, side: int, *, sharp: bool = False) -> np.ndarray:
+    """A square picture in another size.
 
     Args:
         picture: uint8 `(s, s, 3)`.
         side: In pixels.
+        sharp: Whether each pixel becomes a square, as is right for weights.
     """
     if picture.shape[0] == side:
         return picture
-    whole = side % picture.shape[0] == 0
-    way = Image.Resampling.NEAREST if whole else Image.Resampling.LANCZOS
+    way = Image.Resampling.NEAREST if sharp else Image.Resampling.LANCZOS
     return np.asarray(Image.fromarray(picture).resize((side, side), way))
 
 
