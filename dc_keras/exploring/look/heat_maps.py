@@ -1,7 +1,8 @@
 """Where in an image a network sees what puts it into its cluster.
 
-Two ways: Grad-CAM, which follows gradients, and covering parts of the image, which measures. For
-the first, a cluster's score is linear in the features x, as that of a row of the head would be:
+Two ways that know nothing of each other: gradients, which are quick and may mislead, and covering
+parts of the image, which measures. For the first, a cluster's score is linear in the features x, as
+that of a row of the head would be:
 
     score(x) = (x - mean) P c
 
@@ -21,8 +22,8 @@ from scipy.ndimage import gaussian_filter
 from dc_keras.clustering.whitening import Whitening
 from dc_keras.exploring.look.open_network import OpenNetwork
 
-# Places in a row where an image is covered, and the standard deviations of the cover and of the blur
-# that it shows, as parts of the image's side.
+# Places in a row where an image is covered, and the standard deviations of the cover and of the
+# blur that it shows, as parts of the image's side.
 _PLACES, _COVER, _BLUR = 7, 0.09, 0.2
 # Nothing, some, much: dark to bright, so that it can be read without colours too.
 _HEAT = np.array(
@@ -46,8 +47,12 @@ def cluster_rows(whitening: Whitening, centroids: np.ndarray) -> np.ndarray:
     return (centroids @ whitening.projection.T).astype(np.float32)
 
 
-def grad_cam(maps: np.ndarray, gradients: np.ndarray) -> np.ndarray:
-    """Weighs maps by the mean of their gradients, and keeps what speaks for the score.
+def gradient_heat(maps: np.ndarray, gradients: np.ndarray) -> np.ndarray:
+    """Multiplies maps by their gradients, place by place, and keeps what speaks for the score.
+
+    Grad-CAM weighs each map by the mean of its gradients instead. Behind a global average pooling
+    that is the same. Behind fully connected layers, which weigh each place in its own way, the mean
+    forgets where: docs/look.md has figures.
 
     Args:
         maps: float `(n, h, w, c)`.
@@ -57,17 +62,16 @@ def grad_cam(maps: np.ndarray, gradients: np.ndarray) -> np.ndarray:
         float32 `(n, h, w)`, not negative.
 
     Reference:
-        Selvaraju et al. 2017, "Grad-CAM", equations 1 and 2.
+        Selvaraju et al. 2017, "Grad-CAM"; Draelos and Carin 2020, "HiResCAM", equation 3.
     """
-    weights = gradients.mean(axis=(1, 2), keepdims=True)
-    return np.maximum((weights * maps).sum(axis=-1), 0.0).astype(np.float32)
+    return np.maximum((gradients * maps).sum(axis=-1), 0.0).astype(np.float32)
 
 
 def heat_maps(network: OpenNetwork, images: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Grad-CAM of images for a score that is linear in their features.
+    """Heat by gradients, for a score that is linear in the features of images.
 
     Args:
-        network: Opened for the layer whose maps are weighed.
+        network: Opened for the layer whose maps are taken.
         images: uint8 `(n, s, s, 3)`.
         rows: Direction of the score for each image, float32 `(n, feature_dim)`.
 
@@ -80,7 +84,7 @@ def heat_maps(network: OpenNetwork, images: np.ndarray, rows: np.ndarray) -> np.
         tape.watch(pixels)
         maps, features = network.model(pixels, training=False)
         score = tf.reduce_sum(tf.cast(features, tf.float32) * rows)
-    found = grad_cam(
+    found = gradient_heat(
         *(tf.cast(one, tf.float32).numpy() for one in (maps, tape.gradient(score, maps)))
     )
     return _scaled(found)

@@ -8,14 +8,14 @@ Longer ones go on in first_layer_2 and so on.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
+import tensorflow as tf
 from tqdm import tqdm
 
 from dc_keras.data.batches.ordered import ordered_batches
-from dc_keras.data.sources.image_source import ImageSource
 from dc_keras.errors import InputError
 from dc_keras.exploring.cluster_names import load_names
 from dc_keras.exploring.look.first_layer import filter_pictures
@@ -24,8 +24,9 @@ from dc_keras.exploring.look.gradient_ascent import (
     grey_colours,
     preferred_pictures,
 )
-from dc_keras.exploring.look.heat_maps import cluster_rows, heat_maps, with_heat
+from dc_keras.exploring.look.heat_maps import cluster_rows, covering_maps, heat_maps, with_heat
 from dc_keras.exploring.look.open_network import (
+    OpenNetwork,
     check_layer,
     first_convolution,
     last_wide_layer,
@@ -44,14 +45,14 @@ from dc_keras.exploring.look.sheets import (
     resized,
     sheets_of,
 )
-from dc_keras.exploring.run_images import final_clusters, open_run_images
+from dc_keras.exploring.run_images import RunImages, final_clusters, open_run_images
 from dc_keras.runs.run_directory import RunDirectory
 from dc_keras.runs.trained_model import TrainedModel, load_model
 from dc_keras.seeds import numpy_rng
 
 _FRAME = (250, 200, 0)
-# Maps of fewer cells tell nearly nothing of where.
-_HEAT_SIDE = 3
+# Maps of fewer cells in a row tell little of where.
+_HEAT_SIDE = 7
 _TOP, _MEMBERS = 9, 6
 # Sides of pictures on the sheets, in pixels: a weight, a filter's picture, a member of a cluster.
 _KERNEL, _CELL, _MEMBER = 60, 64, 96
@@ -98,29 +99,11 @@ def look_sheets(
     network = model.known_network()
     shapes = map_shapes(network)
     layer = check_layer(options.layer, shapes)
-    images = open_run_images(run)
-    seed = run.config().seed
-    rows = np.arange(len(images.source))
-    if len(rows) > options.max_images:
-        drawn = numpy_rng(seed, "look images").permutation(len(rows))[: options.max_images]
-        rows = np.sort(drawn)
-    seen = respond(
-        open_network(network, [layer]),
-        images.source,
-        rows,
-        batch_size=options.batch_size,
-        progress=progress,
-    )
-    if not len(seen.rows):
-        raise InputError(
-            f"None of the images can be read any more. Received: {len(rows):,} of "
-            f"{run.config().data_dir}. Bring them back to where they were."
-        )
-    looked = _Looked(model, images.source, seen, seed, progress)
+    looked = _look(run, model, layer, options, progress)
     final = final_clusters(run)
     names = load_names(run) or ("",) * final.num_clusters
     sizes = np.bincount(final.clusters, minlength=final.num_clusters)
-    clusters = final.clusters[images.indices[seen.rows]]
+    clusters = final.clusters[looked.images.indices[looked.seen.rows]]
     return [
         *_first_layer(network),
         *_filters(looked, layer, shapes[layer], options.filters),
@@ -138,7 +121,7 @@ class _Looked:
     """What the sheets are drawn from."""
 
     model: TrainedModel
-    source: ImageSource
+    images: RunImages
     seen: Responses
     seed: int
     progress: bool
@@ -146,8 +129,32 @@ class _Looked:
     def crops(self, rows: np.ndarray) -> np.ndarray:
         """Some of the images that were seen, uint8 `(n, s, s, 3)`."""
         size = self.model.known_network().input_shape[1]
-        batches = ordered_batches(self.source, rows, image_size=size, batch_size=64)
+        batches = ordered_batches(self.images.source, rows, image_size=size, batch_size=64)
         return np.concatenate(list(batches.as_numpy_iterator()))
+
+
+def _look(
+    run: RunDirectory, model: TrainedModel, layer: str, options: LookOptions, progress: bool
+) -> _Looked:
+    """Passes the images of a run, or some of them, through its network."""
+    images, config = open_run_images(run), run.config()
+    rows = np.arange(len(images.source))
+    if len(rows) > options.max_images:
+        drawn = numpy_rng(config.seed, "look images").permutation(len(rows))
+        rows = np.sort(drawn[: options.max_images])
+    seen = respond(
+        open_network(model.known_network(), [layer]),
+        images.source,
+        rows,
+        batch_size=options.batch_size,
+        progress=progress,
+    )
+    if not len(seen.rows):
+        raise InputError(
+            f"None of the images can be read any more. Received: {len(rows):,} of "
+            f"{config.data_dir}. Bring them back to where they were."
+        )
+    return _Looked(model, images, seen, config.seed, progress)
 
 
 def _first_layer(network: keras.Model) -> list[Sheet]:
@@ -241,6 +248,7 @@ def _clusters(
     """Clusters: the images nearest to their centres, with what puts them there."""
     model = looked.model
     opened = open_network(model.known_network(), [layer])
+    shape = opened.model.output_shape[0][1:]
     directions = cluster_rows(model.whitening, model.centroids)
     blocks = []
     bar = tqdm(captions.items(), desc="Heat maps", unit="cluster", disable=not looked.progress)
@@ -251,20 +259,40 @@ def _clusters(
         # Filled up, so that TensorFlow takes no new shape for a cluster of few images.
         filled = np.concatenate([crops, np.zeros_like(crops[:1]).repeat(_MEMBERS - len(crops), 0)])
         heat = heat_maps(opened, filled, directions[[cluster] * _MEMBERS])
+        measured = covering_maps(crops, _likeness(model, opened, cluster))
         shown = [
-            above([resized(crop, _MEMBER), with_heat(resized(crop, _MEMBER), warmth)])
-            for crop, warmth in zip(crops, heat, strict=False)
+            _member(resized(crop, _MEMBER), two)
+            for crop, *two in zip(crops, heat[: len(crops)], measured, strict=True)
         ]
         shown += [np.full_like(shown[0], 255)] * (_MEMBERS - len(shown))
         blocks.append(Block(beside(shown), caption))
     note = (
-        "Images nearest to the cluster's centre, nearest first. Below each: where the network "
-        "sees what puts it into this cluster (Grad-CAM), from dark for nothing to yellow for the "
-        f"most in that image. The maps of {layer} have {opened.model.output_shape[0][1]} x "
-        f"{opened.model.output_shape[0][2]} cells. The largest clusters first."
+        "Images nearest to the cluster's centre, nearest first. Below each, where the network sees "
+        "what puts it there, from dark for nothing to yellow for the most in that image: first by "
+        f"gradients ({layer}, {shape[0]} x {shape[1]} cells), then by covering parts of the image, "
+        "yellow where that takes it farthest from the centre. Trust what both show. The largest "
+        "clusters first."
     )
     title = f"What the network sees in {len(blocks)} of {len(model.centroids):,} clusters"
     return sheets_of("clusters", title, note, blocks, Layout(2, 16))
+
+
+def _likeness(
+    model: TrainedModel, network: OpenNetwork, cluster: int
+) -> Callable[[np.ndarray], np.ndarray]:
+    """From images to the product of their descriptors and a cluster's centroid."""
+
+    def of(images: np.ndarray) -> np.ndarray:
+        _, features = network.model(network.normalized(images), training=False)
+        descriptors = model.whitening.apply(tf.cast(features, tf.float32).numpy())
+        return descriptors @ model.centroids[cluster]
+
+    return of
+
+
+def _member(image: np.ndarray, maps: Sequence[np.ndarray]) -> np.ndarray:
+    """An image above its heat maps."""
+    return above([image, *(with_heat(image, heat) for heat in maps)])
 
 
 def _by_distance(model: TrainedModel, features: np.ndarray, cluster: int) -> np.ndarray:

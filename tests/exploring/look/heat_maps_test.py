@@ -7,7 +7,8 @@ import pytest
 from dc_keras.clustering.whitening import fit_whitening
 from dc_keras.exploring.look.heat_maps import (
     cluster_rows,
-    grad_cam,
+    covering_maps,
+    gradient_heat,
     heat_colours,
     heat_maps,
     with_heat,
@@ -17,12 +18,16 @@ from dc_keras.exploring.look.open_network import OpenNetwork
 SIDE = 16
 
 
-def test_grad_cam_by_hand():
-    # Two maps of 1 x 2 cells. Means of the gradients: (2 + 0) / 2 = 1 and (-1 - 3) / 2 = -2.
+def test_heat_of_gradients_by_hand():
+    # Two maps of 1 x 2 cells.
     maps = np.array([[[[3, 1], [1, 2]]]], np.float32)
     gradients = np.array([[[[2, -1], [0, -3]]]], np.float32)
-    # 1 * 3 - 2 * 1 = 1, and 1 * 1 - 2 * 2 = -3, which speaks against the score.
-    assert grad_cam(maps, gradients).tolist() == [[[1, 0]]]
+    # 2 * 3 - 1 * 1 = 5, and 0 * 1 - 3 * 2 = -6, which speaks against the score.
+    assert gradient_heat(maps, gradients).tolist() == [[[5, 0]]]
+    # Behind an average pooling gradients are the same at all places, and this is Grad-CAM, which
+    # weighs maps by their mean: 1 * 3 - 2 * 1 = 1, and 1 * 1 - 2 * 2 = -3.
+    even = np.array([[[[1, -2], [1, -2]]]], np.float32)
+    assert gradient_heat(maps, even).tolist() == [[[1, 0]]]
 
 
 @pytest.mark.parametrize("whiten", [True, False])
@@ -62,6 +67,20 @@ def test_the_heat_is_where_the_object_is(network):
     lower_left[2:, :2] = 1
     np.testing.assert_allclose(found[1], lower_left, atol=1e-6)
     assert not found[2].any()  # No red: nothing is made of nothing.
+
+
+def test_covering_the_object_costs_the_most():
+    images = np.zeros((2, SIDE, SIDE, 3), np.uint8)
+    images[0, :4, -4:, 0] = 200  # red, upper right
+
+    def red(pictures):
+        return pictures[..., 0].mean(axis=(1, 2))
+
+    found, nothing = covering_maps(images, red)
+    assert found.shape == (7, 7) and found.max() == 1
+    assert np.unravel_index(found.argmax(), found.shape) in [(0, 6), (1, 5), (0, 5), (1, 6)]
+    assert found[3:, :4].max() < 0.05
+    assert not nothing.any()
 
 
 def test_heat_lies_on_the_image():

@@ -45,7 +45,7 @@ def test_sheets_say_what_they_show(sheets):
     assert "third is what both make of grey pixels" in first.note
     assert "the 9 of 20 images" in filters.note and "filters, evenly spaced" in filters.note
     assert clusters.title == "What the network sees in 2 of 3 clusters"
-    assert "The maps of relu" in clusters.note
+    assert "by gradients (relu3_3, 8 x 8 cells)" in clusters.note
 
 
 def test_pictures_for_filters_that_see_gradients_are_grey(sheets):
@@ -88,4 +88,4 @@ def test_the_network_of_others_is_looked_at_in_colours(run, tmp_path):
     assert first.title == "The 4 filters of the first layer" and "two inputs" not in first.note
     assert filters.title == "What filters of seen look for"
     assert np.ptp(filters.picture[:190, :190].astype(int), axis=2).max() > 5
-    assert "The maps of seen have 14 x 14 cells" in clusters.note
+    assert "by gradients (seen, 14 x 14 cells)" in clusters.note
