@@ -134,7 +134,7 @@ def first_convolution(network: keras.Model) -> tuple[np.ndarray, bool]:
     """The filters that see the image, and whether they see its gradients by Sobel filters.
 
     Returns:
-        float32 `(height, width, inputs, filters)`.
+        float32 `(height, width, inputs, filters)`, where they see colours red first; and whether.
 
     Raises:
         InputError: If no convolution is found.
@@ -143,7 +143,9 @@ def first_convolution(network: keras.Model) -> tuple[np.ndarray, bool]:
     for layer in layers:
         if isinstance(layer, keras.layers.Conv2D):
             kernel = keras.ops.convert_to_numpy(layer.kernel).astype(np.float32)
-            return kernel, sees_gradients(network)
+            # Networks of others may take blue first.
+            turned = any(type(one).__name__ == "Flip" for one in network.operations)
+            return kernel[:, :, ::-1] if turned else kernel, sees_gradients(network)
     raise InputError(
         "The network has no convolutions to look at. Received: none among its "
         f"{len(layers)} layers. Expected a convolutional network."

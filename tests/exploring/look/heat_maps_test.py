@@ -89,8 +89,7 @@ def test_heat_lies_on_the_image():
     heat[0, 1] = 1
     shown = with_heat(image, heat).astype(int).sum(axis=2)
     assert shown.shape == (8, 8)
-    assert np.unravel_index(shown.argmax(), shown.shape) == (0, 7)
-    assert shown[0, 7] > 300 > shown[7, 0]
+    assert shown[0, 7] == shown.max() > 300 > shown[7, 0]
 
 
 def test_more_heat_is_brighter():

@@ -103,6 +103,13 @@ def test_the_first_filters_of_networks_with_and_without_sobel():
     assert sees_gradients(features_of(ours(), GivenNetwork())[0])
 
 
+def test_first_filters_are_told_red_first():
+    network = others(pixels="caffe")
+    inner = next(layer for layer in network.layers if isinstance(layer, keras.Model))
+    blue_first = inner.get_layer("first").get_weights()[0]
+    np.testing.assert_array_equal(first_convolution(network)[0], blue_first[:, :, ::-1])
+
+
 def test_a_network_without_convolutions_is_refused():
     flat = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten()])
     network, _ = features_of(flat, GivenNetwork("0..1"))
