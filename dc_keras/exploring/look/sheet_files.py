@@ -46,13 +46,22 @@ def look(
     run.config()  # Whether there is a run at all.
     folder = check_look_folder(out or run.path / "look")
     sheets = look_sheets(run, options, progress=progress)
-    pictures = {sheet.name: sheet.titled() for sheet in sheets}
-    with write_directory_atomically(folder) as new:
-        for name, picture in pictures.items():
-            Image.fromarray(picture).save(new / f"{name}.png", optimize=True)
+    written = write_sheets(folder, sheets)
     if not out:
         show_in_tensorboard(run.tensorboard / "look", sheets)
-    return [folder / f"{name}.png" for name in pictures]
+    return written
+
+
+def write_sheets(folder: pathlib.Path, sheets: Sequence[Sheet]) -> list[pathlib.Path]:
+    """Writes sheets as PNG pictures with title and note, in place of what the folder held.
+
+    Returns:
+        The files.
+    """
+    with write_directory_atomically(folder) as new:
+        for sheet in sheets:
+            Image.fromarray(sheet.titled()).save(new / f"{sheet.name}.png", optimize=True)
+    return [folder / f"{sheet.name}.png" for sheet in sheets]
 
 
 def check_look_folder(out: str | pathlib.Path) -> pathlib.Path:
