@@ -6,6 +6,7 @@ TensorFlow is not imported here, so a wrong flag is reported at once.
 from dc_keras.config.cluster import ClusterConfig
 from dc_keras.config.evaluation import EvaluationConfig
 from dc_keras.config.flags import exit_with_input_error, parser
+from dc_keras.config.look import LookConfig
 from dc_keras.config.programs import (
     ApplyConfig,
     AssignConfig,
@@ -29,6 +30,7 @@ __all__ = [
     "EvaluationConfig",
     "ExportConfig",
     "GalleryConfig",
+    "LookConfig",
     "PackConfig",
     "ServeCheckConfig",
     "SortConfig",

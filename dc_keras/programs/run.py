@@ -22,6 +22,7 @@ PROGRAMS = {
     "apply": "apply the labels given in a gallery to its run",
     "table": "write what is known of each image as CSV or Parquet",
     "duplicates": "list copies among the images of a run",
+    "look": "show what the network of a run looks at",
     "sort": "sort the images of a run into a folder for each cluster",
     "export": "write the model of a run for serving",
     "serve-check": "look whether an exported model answers as its run does",

@@ -16,6 +16,7 @@
         evaluation/             what evaluate.py found
         exploration/            what dc-keras gallery, table and sort worked out about the images
         gallery/                the page of dc-keras gallery
+        look/                   the sheets of dc-keras look
         names.json, groups.csv  names of clusters, and groups of them, from dc-keras apply
         .lock                   held by the process that trains here
 

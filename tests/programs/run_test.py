@@ -20,6 +20,7 @@ HELP = {
     "apply": ("Applies labels that were given in a gallery", "--[no]undo"),
     "table": ("Writes what is known of each image of a run as a table", "--features"),
     "duplicates": ("Lists copies among the images of a run", "--max_bits"),
+    "look": ("Shows what the network of a run looks at", "--filters"),
     "sort": ("Sorts the images of a run into a folder for each cluster", "--[no]move"),
     "export": ("Exports a trained network for serving", "--layers"),
     "serve-check": ("Checks that an exported model answers as its run does", "--run_dir"),

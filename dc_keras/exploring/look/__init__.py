@@ -1,0 +1,1 @@
+"""What the network of a run looks at: its filters, what they respond to, and heat maps."""
