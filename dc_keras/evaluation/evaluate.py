@@ -7,6 +7,7 @@ figures alone.
 import contextlib
 import dataclasses
 import pathlib
+import sys
 import tempfile
 from collections.abc import Iterator
 
@@ -22,6 +23,7 @@ from dc_keras.data.sources.labels import describe_labels
 from dc_keras.errors import CannotWriteError, InputError
 from dc_keras.evaluation.calibration import CALIBRATION_IMAGES, calibrate
 from dc_keras.evaluation.copies import count_copies
+from dc_keras.evaluation.exhibits import Exhibit
 from dc_keras.evaluation.labelled_images import Split, SplitOptions, open_labelled_images
 from dc_keras.evaluation.lowshot import SIZES, sizes_within
 from dc_keras.evaluation.measured import Measured, MeasuredBefore, key_of
@@ -43,6 +45,7 @@ from dc_keras.evaluation.subjects import (
 from dc_keras.evaluation.supervised import supervised_network
 from dc_keras.evaluation.text import to_terminal
 from dc_keras.evaluation.writing import write_report
+from dc_keras.exploring.look.run_sheets import LookOptions, look_sheets
 from dc_keras.machine import configure_devices, library_versions, make_strategy
 from dc_keras.runs.given import Given, load_given
 from dc_keras.runs.run_directory import RunDirectory
@@ -88,8 +91,9 @@ def evaluate(config: EvaluationConfig) -> EvaluationReport:
     before = MeasuredBefore(folder / "measured")
     for name, subject in compared.subjects(folder / "supervised", report.images):
         _measure(row_name(name, report.rows), subject, protocol, config.tasks(), report, before)
+    looked = _look(run, config, report) if "look" in config.tasks() else []
     try:
-        write_report(report, folder, exhibits=exhibits_of(report))
+        write_report(report, folder, exhibits=[*exhibits_of(report), *looked])
     except CannotWriteError:
         # What took long to measure is not lost with it.
         print(to_terminal(report))
@@ -127,6 +131,18 @@ def _measure(
         # Where nothing can be written, that was said at the start.
         with contextlib.suppress(CannotWriteError):
             before.keep(name, task, keys[task], measured)
+
+
+def _look(run: RunDirectory, config: EvaluationConfig, report: EvaluationReport) -> list[Exhibit]:
+    """What filters and clusters of the run respond to; a remark where that cannot be seen."""
+    print("Looking at filters and clusters", flush=True)
+    options = LookOptions(max_images=min(2000, config.max_images), batch_size=config.batch_size)
+    try:
+        sheets = look_sheets(run, options, progress=sys.stderr.isatty())
+    except InputError as error:
+        report.remarks = (*report.remarks, str(error))
+        return []
+    return [Exhibit.of_picture(one.title, one.note, one.picture) for one in sheets]
 
 
 @dataclasses.dataclass(frozen=True)
