@@ -83,7 +83,9 @@ def _judged(run: str, content: dict, arrays: dict[str, np.ndarray]) -> Judged:
         for name, array in arrays.items()
         if name.startswith(f"{row}/") and array.dtype == bool
     }
-    if any(array.shape != (content["test_images"],) for array in (names, labels, *correct.values())):
+    if any(
+        array.shape != (content["test_images"],) for array in (names, labels, *correct.values())
+    ):
         raise ValueError("they are of other numbers of images")
     return Judged(
         run=run,

@@ -81,7 +81,9 @@ def test_seeds_of_one_setting_are_compared_over_seeds(tmp_path):
         ("b3", [3, 1, 2]),
     ]
     row = comparison.rows["a1"]
-    assert row["probe_fc7"] == pytest.approx(0.52) and row["probe_fc7_spread"] == pytest.approx(0.01)
+    assert row["probe_fc7"] == pytest.approx(0.52) and row["probe_fc7_spread"] == pytest.approx(
+        0.01
+    )
     assert row["probe_fc7_sd"] == pytest.approx(0.01 / 3**0.5)
     probe = next(one for one in comparison.compared if one.figure == "probe_fc7")
     assert probe.difference.mean == pytest.approx(0.02) and probe.difference.count == 3
