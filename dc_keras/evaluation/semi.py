@@ -7,6 +7,7 @@ are looked at by the final networks alone.
 
 import dataclasses
 import sys
+from collections.abc import Mapping, Sequence
 
 import keras
 import numpy as np
@@ -28,8 +29,8 @@ from dc_keras.models.deepcluster import DeepCluster
 from dc_keras.models.feature_extractor import FEATURES, FeatureExtractor, feature_model
 from dc_keras.seeds import derive_seed, numpy_rng
 
-# Passes, and the parts of the training after which the rates fall to a tenth.
-EPOCHS, FALLS = 20, (0.6, 0.8)
+# Passes, and fifths of the training after which the rates fall to a tenth: epochs 12 and 16.
+EPOCHS, PARTS, FALLS = 20, 5, (3, 4)
 BATCH_SIZE, MOMENTUM = 256, 0.9
 # Few labels would be too few steps: 80 images are one batch, and twenty steps teach little.
 MIN_STEPS = 200
@@ -87,18 +88,18 @@ def draw_labels(
     return np.concatenate(drawn)
 
 
-def schedule(images: int) -> tuple[int, int, int]:
+def schedule(images: int) -> tuple[int, int]:
     """How long so many labelled images are trained on.
 
     Returns:
-        Images in a batch, steps in a pass, and passes.
+        Images in a batch, and steps in each of five parts of the training.
 
     >>> schedule(12811), schedule(80)
-    ((256, 50, 20), (80, 1, 200))
+    ((256, 200), (80, 40))
     """
     batch_size = min(BATCH_SIZE, images)
-    steps = max(1, round(images / batch_size))
-    return batch_size, steps, max(EPOCHS, -(-MIN_STEPS // steps))
+    steps = max(MIN_STEPS, EPOCHS * round(images / batch_size))
+    return batch_size, -(-steps // PARTS)
 
 
 class FineTuning:
@@ -137,34 +138,30 @@ class FineTuning:
 
     def train(self, source: ImageSource, rates: Rates, bar: tqdm) -> None:
         """Trains from the network's weights on, on all images of a source with their labels."""
-        batch_size, steps, epochs = schedule(len(source))
-        size = self._model.input_shape[1]
+        batch_size, steps = schedule(len(source))
         batches = TrainingBatches(
             source,
             make_sampler("natural", len(source), steps * batch_size),
-            Augmentation(image_size=size),
+            Augmentation(image_size=self._model.input_shape[1]),
             steps=steps,
             batch_size=batch_size,
         )
         batches.sampler.set_labels(source.labels)
         self._begin(source)
-        optimizers = {self._model.optimizer: rates.backbone, self._model.head_optimizer: rates.head}
         seed, model = self._seed, self._model
 
-        class EachEpoch(keras.callbacks.Callback):
+        class EachPart(keras.callbacks.Callback):
             def on_epoch_begin(self, epoch, logs=None):
                 batches.sampler.begin_epoch(derive_seed(seed, "semi order"), epoch)
                 model.reseed_dropout(seed, epoch)
-                fallen = 0.1 ** sum(epoch >= round(part * epochs) for part in FALLS)
-                for optimizer, rate in optimizers.items():
-                    optimizer.learning_rate.assign(rate * fallen)
+                fallen = 0.1 ** sum(epoch >= part for part in FALLS)
+                model.optimizer.learning_rate = rates.backbone * fallen
+                model.head_optimizer.learning_rate = rates.head * fallen
 
             def on_epoch_end(self, epoch, logs=None):
-                bar.update(1 / epochs)
+                bar.update()
 
-        model.fit(
-            batches.dataset(), epochs=epochs, shuffle=False, callbacks=[EachEpoch()], verbose=0
-        )
+        model.fit(batches.dataset(), epochs=PARTS, shuffle=False, callbacks=[EachPart()], verbose=0)
 
     def correct(self, source: ImageSource, batch_size: int) -> np.ndarray:
         """Which images of a source are classified correctly, by their centre crops."""
@@ -186,7 +183,8 @@ class FineTuning:
         """
         model = self._model
         model.set_weights(self._start)
-        for optimizer in (model.optimizer, model.head_optimizer):
+        for one in (model.optimizer, model.head_optimizer):
+            optimizer = getattr(one, "inner_optimizer", one)
             for variable in optimizer.variables:
                 if variable is not optimizer.learning_rate:
                     variable.assign(np.zeros(variable.shape, variable.dtype))
@@ -242,7 +240,7 @@ def semi(network: keras.Model, split: Split, batch_size: int, *, seed: int) -> M
         ]
         for percent in PUBLISHED
     }
-    total = sum(len(GRID) + len(draws) for draws in drawn.values())
+    total = PARTS * sum(len(GRID) + len(draws) for draws in drawn.values())
     with tqdm(total=total, desc="semi", disable=not sys.stderr.isatty(), leave=False) as bar:
         for percent, draws in drawn.items():
             scores = []
@@ -273,3 +271,48 @@ def _measured(name: str, rates: Rates, correct: list[np.ndarray]) -> Measured:
     if len(accuracies) > 1:
         figures[f"{name}_sd"] = float(np.std(accuracies, ddof=1))
     return Measured(figures, {name: correct[0]})
+
+
+def tables() -> list[Table]:
+    """The table of a report."""
+    columns = [Column(f"semi_{percent}", "labels", f"{percent} %", ".1%") for percent in PUBLISHED]
+    title = "Semi-supervised: fine-tuned on a part of the labels, mean and deviation over the draws"
+    return [Table(columns, title, "Fine-tuned on few labels")]
+
+
+def method(train_labels: np.ndarray, rows: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """How it was measured, as Markdown.
+
+    Args:
+        train_labels: Classes of the training images, integers `(n,)`.
+        rows: Figures by network.
+    """
+    draws = {percent: draws_of(train_labels, percent) for percent in PUBLISHED}
+    told = ", ".join(f"{number} of {percent} %" for percent, number in draws.items())
+    lines = [
+        "- Semi: a copy of the whole network with a new linear layer on fc7, before its ReLU and "
+        "divided by the root of its mean square length, is trained on so many per cent of the "
+        "training images of each class, at least one, and tested on the centre crops of all test "
+        f"images after the last step. Draws: {told}, the same ones for all networks; mean and "
+        "standard deviation (of a sample). As in the release of SwAV (Caron et al. 2020): SGD with "
+        f"momentum {MOMENTUM:g}, no weight decay, {EPOCHS} epochs of batches of {BATCH_SIZE}, "
+        "random resized crops and flips, rates times 0.1 after 12 and 16 epochs. Unlike it: all "
+        f"images are a batch where they are fewer, and there are at least {MIN_STEPS} steps, with the "
+        f"falls as far through; the rates are the better of {_listed(GRID)} (backbone and new "
+        f"layer) on up to {VALIDATION_IMAGES:,} training images that none is drawn from, never on "
+        "the test images. So the choice of rates has seen more labels than the training."
+    ]
+    for network, figures in rows.items():
+        chosen = [
+            f"{figures[f'semi_{percent}_backbone']:g} and {figures[f'semi_{percent}_head']:g} for "
+            f"{percent} %"
+            for percent in PUBLISHED
+            if f"semi_{percent}_backbone" in figures
+        ]
+        if chosen:
+            lines.append(f"- Rates chosen for the {network} network: {', '.join(chosen)}.")
+    return lines
+
+
+def _listed(grid: Sequence[Rates]) -> str:
+    return " or ".join(f"{one.backbone:g} and {one.head:g}" for one in grid)
