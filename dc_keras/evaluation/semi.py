@@ -297,8 +297,8 @@ def method(train_labels: np.ndarray, rows: Mapping[str, Mapping[str, float]]) ->
         "standard deviation (of a sample). As in the release of SwAV (Caron et al. 2020): SGD with "
         f"momentum {MOMENTUM:g}, no weight decay, {EPOCHS} epochs of batches of {BATCH_SIZE}, "
         "random resized crops and flips, rates times 0.1 after 12 and 16 epochs. Unlike it: all "
-        f"images are a batch where they are fewer, and there are at least {MIN_STEPS} steps, with the "
-        f"falls as far through; the rates are the better of {_listed(GRID)} (backbone and new "
+        f"images are a batch where they are fewer, and there are at least {MIN_STEPS} steps, "
+        f"with the falls as far through; the rates are the better of {_listed(GRID)} (backbone and new "
         f"layer) on up to {VALIDATION_IMAGES:,} training images that none is drawn from, never on "
         "the test images. So the choice of rates has seen more labels than the training."
     ]
