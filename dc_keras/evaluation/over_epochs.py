@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from absl import logging
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from dc_keras.clustering.cluster_quality import (
     adjusted_rand_index,
@@ -115,7 +116,7 @@ def agreement_figure(points: list[Agreement]) -> Figure:
         )
     panel.set_xlabel("epoch")
     panel.set_ylim(bottom=min(0.0, *(point.ari for point in points)) if points else 0.0)
-    panel.xaxis.get_major_locator().set_params(integer=True)
+    panel.xaxis.set_major_locator(MaxNLocator(integer=True))
     panel.grid(axis="y", color="#e4e4e4", linewidth=0.8)
     for side in ("top", "right"):
         panel.spines[side].set_visible(False)

@@ -130,14 +130,21 @@ class FineTuning:
                 dtype="float32",
             )
             self._model = DeepCluster(copied.input, head(scaled(copied.output)))
-            self._model.compile(
-                CoupledSGD(0.0, MOMENTUM), CoupledSGD(0.0, MOMENTUM, name="head_sgd")
-            )
+            self._of_backbone = CoupledSGD(0.0, MOMENTUM)
+            self._of_head = CoupledSGD(0.0, MOMENTUM, name="head_sgd")
+            self._model.compile(self._of_backbone, self._of_head)
             self._extractor = FeatureExtractor(keras.Model(self._model.input, self._model.output))
         self._start = self._model.get_weights()
 
-    def train(self, source: ImageSource, rates: Rates, bar: tqdm) -> None:
-        """Trains from the network's weights on, on all images of a source with their labels."""
+    def train(self, source: ImageSource, labels: np.ndarray, rates: Rates, bar: tqdm) -> None:
+        """Trains from the network's weights on, on all images of a source.
+
+        Args:
+            source: The images.
+            labels: Their classes, integers `(n,)`.
+            rates: At the start.
+            bar: Moves on by `PARTS`.
+        """
         batch_size, steps = schedule(len(source))
         batches = TrainingBatches(
             source,
@@ -146,25 +153,39 @@ class FineTuning:
             steps=steps,
             batch_size=batch_size,
         )
-        batches.sampler.set_labels(source.labels)
+        batches.sampler.set_labels(labels)
         self._begin(source)
-        seed, model = self._seed, self._model
+        seed, model, of_backbone, of_head = (
+            self._seed,
+            self._model,
+            self._of_backbone,
+            self._of_head,
+        )
 
         class EachPart(keras.callbacks.Callback):
             def on_epoch_begin(self, epoch, logs=None):
                 batches.sampler.begin_epoch(derive_seed(seed, "semi order"), epoch)
                 model.reseed_dropout(seed, epoch)
                 fallen = 0.1 ** sum(epoch >= part for part in FALLS)
-                model.optimizer.learning_rate = rates.backbone * fallen
-                model.head_optimizer.learning_rate = rates.head * fallen
+                of_backbone.learning_rate = rates.backbone * fallen
+                of_head.learning_rate = rates.head * fallen
 
             def on_epoch_end(self, epoch, logs=None):
                 bar.update()
 
         model.fit(batches.dataset(), epochs=PARTS, shuffle=False, callbacks=[EachPart()], verbose=0)
 
-    def correct(self, source: ImageSource, batch_size: int) -> np.ndarray:
-        """Which images of a source are classified correctly, by their centre crops."""
+    def correct(self, source: ImageSource, labels: np.ndarray, batch_size: int) -> np.ndarray:
+        """Which images of a source are classified correctly, by their centre crops.
+
+        Args:
+            source: The images.
+            labels: Their classes, integers `(n,)`.
+            batch_size: Images in a step.
+
+        Returns:
+            Boolean `(n,)`.
+        """
         batches = ordered_batches(
             source,
             np.arange(len(source)),
@@ -173,7 +194,7 @@ class FineTuning:
         )
         logits = np.concatenate(list(self._extractor(batches)))
         # What diverged is no answer, and not the first class.
-        return (logits.argmax(axis=1) == source.labels) & np.isfinite(logits).all(axis=1)
+        return (logits.argmax(axis=1) == labels) & np.isfinite(logits).all(axis=1)
 
     def _begin(self, source: ImageSource) -> None:
         """Goes back to the network's weights, and scales its features to a mean square length of 1.
@@ -183,8 +204,7 @@ class FineTuning:
         """
         model = self._model
         model.set_weights(self._start)
-        for one in (model.optimizer, model.head_optimizer):
-            optimizer = getattr(one, "inner_optimizer", one)
+        for optimizer in (self._of_backbone, self._of_head):
             for variable in optimizer.variables:
                 if variable is not optimizer.learning_rate:
                     variable.assign(np.zeros(variable.shape, variable.dtype))
@@ -230,28 +250,27 @@ def semi(network: keras.Model, split: Split, batch_size: int, *, seed: int) -> M
         )
     held_out = hold_out(labels, numpy_rng(seed, "semi validation"))
     chosen_on = numpy_rng(seed, "semi validation images").permutation(np.flatnonzero(held_out))
-    validation = split.train.select(chosen_on[:VALIDATION_IMAGES])
+    chosen_on = chosen_on[:VALIDATION_IMAGES]
+    validation = split.train.select(chosen_on), labels[chosen_on]
     tuning = FineTuning(network, len(split.class_names), seed)
+    numbers = {percent: draws_of(labels, percent) for percent in PUBLISHED}
+    total = PARTS * sum(len(GRID) + number for number in numbers.values())
     found = Measured()
-    drawn = {
-        percent: [
-            split.train.select(draw_labels(labels, ~held_out, percent, seed, draw))
-            for draw in range(draws_of(labels, percent))
-        ]
-        for percent in PUBLISHED
-    }
-    total = PARTS * sum(len(GRID) + len(draws) for draws in drawn.values())
     with tqdm(total=total, desc="semi", disable=not sys.stderr.isatty(), leave=False) as bar:
-        for percent, draws in drawn.items():
+        for percent, number in numbers.items():
+            indices = [
+                draw_labels(labels, ~held_out, percent, seed, draw) for draw in range(number)
+            ]
+            draws = [(split.train.select(drawn), labels[drawn]) for drawn in indices]
             scores = []
             for rates in GRID:
-                tuning.train(draws[0], rates, bar)
-                scores.append(tuning.correct(validation, batch_size).mean())
+                tuning.train(*draws[0], rates, bar)
+                scores.append(tuning.correct(*validation, batch_size).mean())
             best = GRID[int(np.argmax(scores))]
             correct = []
-            for source in draws:
-                tuning.train(source, best, bar)
-                correct.append(tuning.correct(split.test, batch_size))
+            for drawn in draws:
+                tuning.train(*drawn, best, bar)
+                correct.append(tuning.correct(split.test, split.test_labels, batch_size))
             found |= _measured(f"semi_{percent}", best, correct)
     return found
 
@@ -298,9 +317,9 @@ def method(train_labels: np.ndarray, rows: Mapping[str, Mapping[str, float]]) ->
         f"momentum {MOMENTUM:g}, no weight decay, {EPOCHS} epochs of batches of {BATCH_SIZE}, "
         "random resized crops and flips, rates times 0.1 after 12 and 16 epochs. Unlike it: all "
         f"images are a batch where they are fewer, and there are at least {MIN_STEPS} steps, "
-        f"with the falls as far through; the rates are the better of {_listed(GRID)} (backbone and new "
-        f"layer) on up to {VALIDATION_IMAGES:,} training images that none is drawn from, never on "
-        "the test images. So the choice of rates has seen more labels than the training."
+        f"with the falls as far through; the rates are the better of {_listed(GRID)} (backbone and "
+        f"new layer) on up to {VALIDATION_IMAGES:,} training images that none is drawn from, "
+        "never on the test images. So the choice of rates has seen more labels than the training."
     ]
     for network, figures in rows.items():
         chosen = [

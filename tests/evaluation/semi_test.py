@@ -59,7 +59,7 @@ def test_each_training_starts_from_the_network(rng, network, monkeypatch):
     tuning, source = FineTuning(network, 3, seed=31), coloured(rng, 4)
     weights = []
     for _ in range(2):
-        tuning.train(source, GRID[0], tqdm(disable=True))
+        tuning.train(source, np.repeat([0, 1, 2], 4), GRID[0], tqdm(disable=True))
         weights.append(tuning._model.get_weights())
     for first, again in zip(*weights, strict=True):
         np.testing.assert_allclose(first, again, rtol=1e-4, atol=1e-5)

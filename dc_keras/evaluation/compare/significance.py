@@ -87,7 +87,7 @@ def paired_t(first: Sequence[float], second: Sequence[float]) -> Difference:
     (0.1, 0.0577, 0.2254)
     """
     differences = np.subtract(second, first)
-    error = error_over_seeds(differences)
+    error = error_over_seeds(differences.tolist())
     # Without any spread t is no number, or infinite.
     p = float(ttest_rel(second, first).pvalue) if error else float(not differences.any())
     return Difference(float(differences.mean()), error, p, "seeds", len(differences))
