@@ -29,8 +29,9 @@ from dc_keras.models.deepcluster import DeepCluster
 from dc_keras.models.feature_extractor import FEATURES, FeatureExtractor, feature_model
 from dc_keras.seeds import derive_seed, numpy_rng
 
-# Passes, and fifths of the training after which the rates fall to a tenth: epochs 12 and 16.
-EPOCHS, PARTS, FALLS = 20, 5, (3, 4)
+# Passes, and fifths of the training after which the rates fall, and to what part: at epochs 12 and
+# 16 by the default of the release.
+EPOCHS, PARTS, FALLS, FALL = 20, 5, (3, 4), 0.2
 BATCH_SIZE, MOMENTUM = 256, 0.9
 # Few labels would be too few steps: 80 images are one batch, and twenty steps teach little.
 MIN_STEPS = 200
@@ -166,7 +167,7 @@ class FineTuning:
             def on_epoch_begin(self, epoch, logs=None):
                 batches.sampler.begin_epoch(derive_seed(seed, "semi order"), epoch)
                 model.reseed_dropout(seed, epoch)
-                fallen = 0.1 ** sum(epoch >= part for part in FALLS)
+                fallen = FALL ** sum(epoch >= part for part in FALLS)
                 of_backbone.learning_rate = rates.backbone * fallen
                 of_head.learning_rate = rates.head * fallen
 
@@ -240,7 +241,8 @@ def semi(network: keras.Model, split: Split, batch_size: int, *, seed: int) -> M
     Reference:
         Caron et al. 2020, "Unsupervised Learning of Visual Features by Contrasting Cluster
         Assignments", eval_semisup.py of its release: SGD with momentum 0.9 and no weight decay, 20
-        epochs of batches of 256, rates times 0.1 at epochs 12 and 16.
+        epochs of batches of 256, rates times 0.2 at epochs 12 and 16. There the best epoch on the
+        test images is reported.
     """
     labels = split.train_labels
     if len(split.class_names) < 2:
@@ -315,7 +317,8 @@ def method(train_labels: np.ndarray, rows: Mapping[str, Mapping[str, float]]) ->
         f"images after the last step. Draws: {told}, the same ones for all networks; mean and "
         "standard deviation (of a sample). As in the release of SwAV (Caron et al. 2020): SGD with "
         f"momentum {MOMENTUM:g}, no weight decay, {EPOCHS} epochs of batches of {BATCH_SIZE}, "
-        "random resized crops and flips, rates times 0.1 after 12 and 16 epochs. Unlike it: all "
+        f"random resized crops and flips, rates times {FALL:g} after 12 and 16 epochs. Unlike it: "
+        "the last step counts and not the best epoch on the test images; all "
         f"images are a batch where they are fewer, and there are at least {MIN_STEPS} steps, "
         f"with the falls as far through; the rates are the better of {_listed(GRID)} (backbone and "
         f"new layer) on up to {VALIDATION_IMAGES:,} training images that none is drawn from, "
