@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from tqdm import tqdm
 
+from dc_keras.assembly import build_untrained
 from dc_keras.data.batches.ordered import ordered_batches
 from dc_keras.data.sources.arrays import ArraySource
 from dc_keras.data.sources.image_source import numbered
@@ -10,6 +11,8 @@ from dc_keras.errors import InputError
 from dc_keras.evaluation import semi
 from dc_keras.evaluation.labelled_images import Split
 from dc_keras.evaluation.semi import GRID, FineTuning, draw_labels, method, schedule
+from dc_keras.models.feature_extractor import feature_model
+from tiny import tiny
 
 
 def coloured(rng, each, classes=3):
@@ -69,6 +72,17 @@ def test_each_training_starts_from_the_network(rng, network, monkeypatch):
     lengths = np.square(np.asarray(scaled(crops, training=True))).sum(axis=1)
     # But for the draws of dropout.
     assert lengths.mean() == pytest.approx(1, abs=0.3)
+
+
+def test_our_networks_can_be_copied(rng):
+    """With the front-end that is a function, and its features as they are."""
+    network = build_untrained(tiny("data", "run", "--sobel=true"))
+    tuning = FineTuning(network, 3, seed=31)
+    images = rng.integers(0, 256, (2, 32, 32, 3)).astype("uint8")
+    copied = keras.Model(tuning._model.input, tuning._model.get_layer("scale").input)
+    expected = np.asarray(feature_model(network, "fc7")(images))
+    np.testing.assert_allclose(np.asarray(copied(images)), expected, rtol=1e-5)
+    assert not {id(one) for one in network.weights} & {id(one) for one in tuning._model.weights}
 
 
 def test_draws_are_nested_and_of_each_class_one_at_least(rng):
