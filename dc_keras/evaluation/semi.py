@@ -205,6 +205,7 @@ class FineTuning:
         """
         model = self._model
         model.set_weights(self._start)
+        model.reseed_dropout(self._seed, 0)
         for optimizer in (self._of_backbone, self._of_head):
             for variable in optimizer.variables:
                 if variable is not optimizer.learning_rate:

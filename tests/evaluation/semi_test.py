@@ -37,8 +37,9 @@ def network():
     return keras.Model(images, keras.layers.Dense(2, name="head")(features))
 
 
+@pytest.mark.slow
 def test_a_copy_is_trained_and_the_network_stays(rng, network, monkeypatch):
-    monkeypatch.setattr(semi, "MIN_STEPS", 40)
+    monkeypatch.setattr(semi, "MIN_STEPS", 30)
     monkeypatch.setattr(semi, "EPOCHS", 1)
     monkeypatch.setattr(semi, "DRAWS", 2)
     split = Split(coloured(rng, 30), coloured(rng, 10), "by hand")
@@ -48,10 +49,12 @@ def test_a_copy_is_trained_and_the_network_stays(rng, network, monkeypatch):
         np.testing.assert_array_equal(was, weights)
     for percent in (1, 10):
         figures = found.figures
-        assert figures[f"semi_{percent}"] > 0.6 and figures[f"semi_{percent}_sd"] >= 0
+        assert 0 <= figures[f"semi_{percent}"] <= 1 and figures[f"semi_{percent}_sd"] >= 0
         chosen = semi.Rates(figures[f"semi_{percent}_backbone"], figures[f"semi_{percent}_head"])
         assert chosen in GRID
         assert found.of_images[f"semi_{percent}"].shape == (30,)
+    # From one image of each class little is learned, from three that they differ in colour.
+    assert figures["semi_10"] > 0.6
     assert "Rates chosen for the mine network" in method(split.train_labels, {"mine": figures})[1]
 
 
@@ -60,10 +63,13 @@ def test_each_training_starts_from_the_network(rng, network, monkeypatch):
     monkeypatch.setattr(semi, "MIN_STEPS", 10)
     monkeypatch.setattr(semi, "EPOCHS", 1)
     tuning, source = FineTuning(network, 3, seed=31), coloured(rng, 4)
+    before = [np.array(one) for one in network.weights]
     weights = []
     for _ in range(2):
         tuning.train(source, np.repeat([0, 1, 2], 4), GRID[0], tqdm(disable=True))
         weights.append(tuning._model.get_weights())
+    for was, now in zip(before, network.weights, strict=True):
+        np.testing.assert_array_equal(was, now)
     for first, again in zip(*weights, strict=True):
         np.testing.assert_allclose(first, again, rtol=1e-4, atol=1e-5)
     tuning._begin(source)
