@@ -155,7 +155,8 @@ def _compare(first: Setting, other: Setting, key: str) -> Compared:
         return Compared(other.name, key, mcnemar(correct[0], correct[1]))
     common = [seed for seed in first.seeds if seed in other.seeds]
     if len(common) < 2:
-        reason = f"both have {len(common)} seeds in common, and two are needed"
+        shared = "one" if common else "none"
+        reason = f"a test needs two seeds that both have, and there is {shared}"
         return Compared(other.name, key, None, reason=reason)
     a, b = (
         [one.figures[key] for seed in common for one in setting.runs if one.seed == seed]

@@ -96,7 +96,7 @@ def test_seeds_without_a_pair_are_not_tested(tmp_path):
     other = evaluated(tmp_path / "b", 150, "--epochs=3", seed=2)
     comparison = compare_runs([*runs, other])
     assert all(one.difference is None for one in comparison.compared)
-    assert "1 seeds in common" in telling.to_markdown(comparison)
+    assert "two seeds that both have, and there is one" in telling.to_markdown(comparison)
 
 
 def test_what_is_no_flag_makes_other_settings(tmp_path):
