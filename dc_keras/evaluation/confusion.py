@@ -66,10 +66,11 @@ def confusion_figure(confusion: np.ndarray, class_names: Sequence[str]) -> Figur
     if count > MAX_CLASSES:
         return None
     parts = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
+    most = float(parts.max()) or 1.0
     side = 2.2 + max(0.2 * count, 2.4)
     figure = Figure(figsize=(side + 0.6, side), layout="constrained")
     panel = figure.subplots()
-    drawn = panel.imshow(parts, cmap="Blues", vmin=0, vmax=1)
+    drawn = panel.imshow(parts, cmap="Blues", vmin=0, vmax=most)
     short = [name if len(name) <= 18 else f"{name[:17]}…" for name in class_names]
     size = 9 if count <= MAX_NUMBERED else 7
     panel.set_xticks(range(count), short, rotation=90, fontsize=size)
@@ -79,7 +80,7 @@ def confusion_figure(confusion: np.ndarray, class_names: Sequence[str]) -> Figur
     panel.tick_params(length=0)
     if count <= MAX_NUMBERED:
         for i, j in np.argwhere(parts >= 0.005):
-            colour = "white" if parts[i, j] > 0.5 else "black"
+            colour = "white" if parts[i, j] > 0.5 * most else "black"
             text = f"{100 * parts[i, j]:.0f}"
             panel.text(j, i, text, ha="center", va="center", fontsize=6, color=colour)
     figure.colorbar(drawn, ax=panel, shrink=0.7, format="{x:.0%}", label="part of the class")

@@ -5,6 +5,7 @@ import pathlib
 import textwrap
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from dc_keras.evaluation.compare.comparison import FIGURES, Compared, Comparison
 from dc_keras.evaluation.compare.settings import Setting
@@ -137,6 +138,7 @@ def figure(comparison: Comparison) -> Figure:
                     capsize=3,
                 )
         panel.set_title(f"{title}, %" if scale > 1 else title, fontsize=10)
+        panel.xaxis.set_major_locator(MaxNLocator(4))
         panel.set_yticks(range(len(names)), names)
         panel.set_ylim(len(names) - 0.5, -0.5)
         panel.grid(axis="x", color="#e4e4e4", linewidth=0.8)
