@@ -26,6 +26,20 @@ _ITERATIONS = 100
 _THREADS_FROM = 10**9
 
 
+@dataclasses.dataclass(frozen=True)
+class ClassClusters:
+    """As many clusters as there are classes.
+
+    Attributes:
+        figures: Means of the figures of `cluster_quality` over ten seeds, with `_classes` behind
+            their names, and their standard deviations (of a sample), with `_classes_sd`.
+        assignments: Cluster of each test image by the first of the seeds, int32 `(m,)`.
+    """
+
+    figures: dict[str, float]
+    assignments: np.ndarray
+
+
 def class_clusters(
     train: np.ndarray,
     test: np.ndarray,
@@ -35,6 +49,19 @@ def class_clusters(
     *,
     seed: int,
 ) -> dict[str, float]:
+    """The figures of `find_class_clusters`."""
+    return find_class_clusters(train, test, test_labels, num_classes, options, seed=seed).figures
+
+
+def find_class_clusters(
+    train: np.ndarray,
+    test: np.ndarray,
+    test_labels: np.ndarray,
+    num_classes: int,
+    options: KMeansOptions,
+    *,
+    seed: int,
+) -> ClassClusters:
     """Clusters descriptors into as many clusters as there are classes, and judges the test images.
 
     Args:
@@ -46,17 +73,16 @@ def class_clusters(
         seed: What k-means starts from is drawn with it.
 
     Returns:
-        Means of the figures of `cluster_quality` over ten seeds, with `_classes` behind their
-        names, and their standard deviations (of a sample), with `_classes_sd`.
+        The figures over ten seeds, and the clusters of the first.
 
-    >>> points = np.float32([[0, 1], [0, 2], [5, 0], [6, 0]])
-    >>> found = class_clusters(points, points, np.array([0, 0, 1, 1]), 2, KMeansOptions(), seed=31)
-    >>> found["accuracy_classes"], found["accuracy_classes_sd"]
+    >>> points, labels = np.float32([[0, 1], [0, 2], [5, 0], [6, 0]]), np.array([0, 0, 1, 1])
+    >>> found = find_class_clusters(points, points, labels, 2, KMeansOptions(), seed=31)
+    >>> found.figures["accuracy_classes"], found.figures["accuracy_classes_sd"]
     (1.0, 0.0)
     """
     options = dataclasses.replace(options, iterations=_ITERATIONS, max_points=0)
     threads = 1 if train.size * num_classes < _THREADS_FROM else None
-    figures = []
+    figures, assignments = [], []
     with threadpool_limits(threads):
         for number in tqdm(
             range(SEEDS), desc="clusters of classes", disable=not sys.stderr.isatty(), leave=False
@@ -66,9 +92,10 @@ def class_clusters(
             best = min(fits, key=lambda fit: fit.objectives[-1])
             nearest, _ = nearest_centroids(test, best.centroids)
             figures.append(cluster_quality(test_labels, nearest))
+            assignments.append(nearest.astype(np.int32))
     found = {}
     for name in figures[0]:
         values = [one[name] for one in figures]
         found[f"{name}_classes"] = float(np.mean(values))
         found[f"{name}_classes_sd"] = float(np.std(values, ddof=1))
-    return found
+    return ClassClusters(found, assignments[0])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dc_keras.clustering.kmeans import KMeansOptions
-from dc_keras.evaluation.class_clusters import class_clusters
+from dc_keras.evaluation.class_clusters import class_clusters, find_class_clusters
 
 
 def test_figures_on_paper():
@@ -15,7 +15,10 @@ def test_figures_on_paper():
     train = np.float32([[0, 0], [0, 1], [9, 0], [9, 1]])
     test = np.float32([[0, 0], [1, 0], [0, 2], [0, 3], [8, 0]])
     labels = np.array([0, 0, 0, 1, 1])
-    found = class_clusters(train, test, labels, 2, KMeansOptions(), seed=31)
+    clusters = find_class_clusters(train, test, labels, 2, KMeansOptions(), seed=31)
+    found, assignments = clusters.figures, clusters.assignments
+    # Four at one clump, one at the other.
+    assert (assignments[:4] == assignments[0]).all() and assignments[4] != assignments[0]
 
     def entropy(*parts):
         return -sum(part * math.log(part) for part in parts)

@@ -1,0 +1,1 @@
+"""Several runs that evaluate.py has judged, in one table: which is better, and is it by chance?"""
