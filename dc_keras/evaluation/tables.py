@@ -2,10 +2,13 @@
 
 import dataclasses
 import itertools
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 CELL_WIDTH = 6
+# Of a column that stands for a network; longer names are broken.
+NETWORK_WIDTH = 11
 
 Rows = Mapping[str, Mapping[str, float]]
 
@@ -34,16 +37,20 @@ class Table:
         columns: From left to right.
         title: What they are of; empty for the first table.
         heading: What they are called in a few words.
+        transposed: Whether columns are written as lines and networks as columns, for figures that
+            are too many to stand beside each other. Their groups are not written.
     """
 
     columns: Sequence[Column]
     title: str = ""
     heading: str = "Figures"
+    transposed: bool = False
 
     def of(self, rows: Rows) -> "Table":
         """The same without columns of which no row has a figure."""
         known = set().union(*rows.values())
-        return Table([one for one in self.columns if one.key in known], self.title, self.heading)
+        columns = [one for one in self.columns if one.key in known]
+        return dataclasses.replace(self, columns=columns)
 
 
 def plain_table(table: Table, rows: Rows) -> list[str]:
@@ -59,6 +66,8 @@ def plain_table(table: Table, rows: Rows) -> list[str]:
     yours     25.0%      -
               ±2.0%
     """
+    if table.transposed:
+        return _plain_transposed(table, rows)
     # A group's title stands over its columns.
     sizes = {
         group: len(list(columns))
@@ -84,6 +93,8 @@ def plain_table(table: Table, rows: Rows) -> list[str]:
 
 def markdown_table(table: Table, rows: Rows) -> list[str]:
     """Lines of Markdown, with deviations behind their means."""
+    if table.transposed:
+        return _markdown_transposed(table, rows)
     titles = ["network", *(f"{column.group}: {column.title}" for column in table.columns)]
     cells = [titles, ["---", *("---:" for _ in table.columns)]]
     for network, figures in rows.items():
@@ -91,6 +102,52 @@ def markdown_table(table: Table, rows: Rows) -> list[str]:
             f"{cell(figures, column)} {spread(figures, column)}".strip() for column in table.columns
         )
         cells.append([network, *both])
+    return ["| " + " | ".join(line) + " |" for line in cells]
+
+
+def _plain_transposed(table: Table, rows: Rows) -> list[str]:
+    r"""As `plain_table`, with networks as columns.
+
+    >>> columns = [Column("a", "layer", "relu1", ".1%"), Column("b", "layer", "fc7", ".1%")]
+    >>> rows = {"mine": {"a": 0.5, "a_sd": 0.01, "b": 1}, "random, calibrated": {"a": 0.25}}
+    >>> print("\n".join(_plain_transposed(Table(columns), rows)))
+                      random,
+             mine  calibrated
+    relu1   50.0%       25.0%
+            ±1.0%
+    fc7    100.0%           -
+    """
+    names = [textwrap.wrap(network, NETWORK_WIDTH) for network in rows]
+    height = max(len(parts) for parts in names)
+    names = [[""] * (height - len(parts)) + parts for parts in names]
+    widths = [max(CELL_WIDTH, *map(len, parts)) for parts in names]
+    cells = [["", *parts] for parts in zip(*names, strict=True)]
+    for column in table.columns:
+        cells.append([column.title, *(cell(figures, column) for figures in rows.values())])
+        if any(f"{column.key}_sd" in figures for figures in rows.values()):
+            cells.append(["", *(spread(figures, column) for figures in rows.values())])
+    first = max(len(line[0]) for line in cells)
+    return [
+        "  ".join(
+            [
+                line[0].ljust(first),
+                *(cell.rjust(width) for cell, width in zip(line[1:], widths, strict=True)),
+            ]
+        ).rstrip()
+        for line in cells
+    ]
+
+
+def _markdown_transposed(table: Table, rows: Rows) -> list[str]:
+    """As `markdown_table`, with networks as columns."""
+    group = table.columns[0].group if table.columns else ""
+    cells = [[group, *rows], ["---", *("---:" for _ in rows)]]
+    for column in table.columns:
+        both = (
+            f"{cell(figures, column)} {spread(figures, column)}".strip()
+            for figures in rows.values()
+        )
+        cells.append([column.title, *both])
     return ["| " + " | ".join(line) + " |" for line in cells]
 
 
