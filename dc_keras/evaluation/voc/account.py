@@ -31,7 +31,9 @@ def tables(layers: Sequence[str], tuned: Sequence[str] = ()) -> list[Table]:
         ]
         if columns:
             made.append(
-                Table(columns, f"{heading}: mean over the classes of the average precision", heading)
+                Table(
+                    columns, f"{heading}: mean over the classes of the average precision", heading
+                )
             )
     return made
 

@@ -52,7 +52,7 @@ def measure_voc_svm(
             judged=voc.judged,
         )
         name = f"voc_svm_{layer}"
-        of_test = [one and one.test for one in found]
+        of_test = [None if one is None else one.test for one in found]
         measured |= _of_classes(name, of_test, voc.class_names)
         for one, result in zip(voc.class_names, found, strict=True):
             if result is not None:

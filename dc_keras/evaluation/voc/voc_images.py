@@ -1,8 +1,8 @@
 """The images and labels of a VOCdevkit folder, as the PASCAL VOC challenges unpack it.
 
-    VOCdevkit/VOC2007/ImageSets/Main/trainval.txt          000005 a line
-    VOCdevkit/VOC2007/ImageSets/Main/cat_trainval.txt      000005 -1 a line: 1, -1, or 0 (difficult)
-    VOCdevkit/VOC2007/Annotations/000005.xml               where the files of the classes are not there
+    VOCdevkit/VOC2007/ImageSets/Main/trainval.txt       000005 a line
+    VOCdevkit/VOC2007/ImageSets/Main/cat_trainval.txt   000005 -1 a line: 1, -1 or 0 (difficult)
+    VOCdevkit/VOC2007/Annotations/000005.xml            in place of the files of the classes
     VOCdevkit/VOC2007/JPEGImages/000005.jpg
 
 An image can be of several classes. Training images are those of `trainval`, test images those of
@@ -140,9 +140,9 @@ def _year(folder: pathlib.Path) -> pathlib.Path:
                 f"{', '.join(year.name for year in others)}. Give the folder of one of them."
             )
     raise InputError(
-        f"This is no VOCdevkit. Received: {str(folder)!r}. Expected: VOCdevkit or VOCdevkit/{_YEAR}, "
-        f"with the folders {_IMAGES}, {_SETS} and {_ANNOTATIONS}, as VOCtrainval_06-Nov-2007.tar "
-        "and VOCtest_06-Nov-2007.tar unpack. Check the path, and unpack both into one folder."
+        f"This is no VOCdevkit. Received: {str(folder)!r}. Expected: VOCdevkit or "
+        f"VOCdevkit/{_YEAR}, with the folders {_IMAGES}, {_SETS} and {_ANNOTATIONS}, as "
+        "VOCtrainval_06-Nov-2007.tar and VOCtest_06-Nov-2007.tar unpack. Check the path, and unpack both into one folder."
     )
 
 
@@ -158,8 +158,8 @@ def _splits(root: pathlib.Path) -> tuple[str, str, list[str]]:
         ]  # fmt: skip
     raise InputError(
         f"There are no labelled test images. Received: {root} without a list test.txt in "
-        f"{_SETS}, or without files CLASS_test.txt and Annotations of its images. Expected them, or "
-        "train.txt and val.txt. Unpack VOCtest_06-Nov-2007.tar into the same folder."
+        f"{_SETS}, or without files CLASS_test.txt and Annotations of its images. Expected them, "
+        "or train.txt and val.txt. Unpack VOCtest_06-Nov-2007.tar into the same folder."
     )
 
 
@@ -217,7 +217,9 @@ def _listed(root: pathlib.Path, split: str) -> list[str]:
     file = root / _SETS / f"{split}.txt"
     names = [line.split()[0] for line in _lines(file)]
     if not names:
-        raise InputError(f"A list is empty. Received: {file}. Expected the name of an image a line.")
+        raise InputError(
+            f"A list is empty. Received: {file}. Expected the name of an image a line."
+        )
     if wrong := [name for name in names if "/" in name or "\\" in name]:
         raise InputError(
             f"A list names files elsewhere. Received: {file} with {_some(wrong)}. Expected names "
@@ -237,8 +239,9 @@ def _from_class_file(file: pathlib.Path) -> dict[str, int]:
         parts = line.split()
         if len(parts) != 2 or parts[1] not in ("1", "+1", "-1", "0"):
             raise InputError(
-                f"A label cannot be read. Received: line {number} of {file}: {line.strip()[:60]!r}. "
-                "Expected the name of an image and 1 (present), -1 (absent) or 0 (difficult)."
+                f"A label cannot be read. Received: line {number} of {file}: "
+                f"{line.strip()[:60]!r}. Expected the name of an image and 1 (present), "
+                "-1 (absent) or 0 (difficult)."
             )
         column[parts[0]] = int(parts[1])
     return column

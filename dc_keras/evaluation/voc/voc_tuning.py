@@ -155,8 +155,8 @@ def tune(
             if not np.isfinite(losses).all():
                 raise InputError(
                     "The fine-tuning came apart: the loss is no number any more. Received: a "
-                    f"learning rate of {options.learning_rate:g}, by step {len(losses):,}. Expected "
-                    "features of a usual scale: check the weights, or take the SVMs alone."
+                    f"learning rate of {options.learning_rate:g}, by step {len(losses):,}. "
+                    "Expected features of a usual scale: check the weights, or take the SVMs alone."
                 )
             kept.keep(variables, losses)
     return losses

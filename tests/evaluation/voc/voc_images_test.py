@@ -2,10 +2,10 @@ import shutil
 
 import numpy as np
 import pytest
+from voc_miniature import SIZES, write_devkit
 
 from dc_keras.errors import InputError
 from dc_keras.evaluation.voc.voc_images import open_voc
-from voc_miniature import SIZES, write_devkit
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import json
 import keras
 import numpy as np
 import pytest
+from voc_miniature import write_devkit
 
 from dc_keras.evaluation.tables import markdown_table
 from dc_keras.evaluation.voc import account, voc_svm
@@ -14,7 +15,6 @@ from dc_keras.evaluation.voc.voc_images import open_voc
 from dc_keras.evaluation.voc.voc_tuning import TuningOptions
 from dc_keras.models.architectures import build_network
 from dc_keras.models.options import NetworkOptions
-from voc_miniature import write_devkit
 
 
 @pytest.fixture(scope="module")

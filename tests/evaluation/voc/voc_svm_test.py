@@ -57,7 +57,11 @@ def test_difficult_images_change_nothing(rng):
     test, test_labels = features(rng, 60)
     one, two = train_labels[:, :1], test_labels[:, :1]
     expected = svm_precisions(
-        train[one[:, 0] != 0], one[one[:, 0] != 0], test[two[:, 0] != 0], two[two[:, 0] != 0], seed=3
+        train[one[:, 0] != 0],
+        one[one[:, 0] != 0],
+        test[two[:, 0] != 0],
+        two[two[:, 0] != 0],
+        seed=3,
     )
     train[one[:, 0] == 0], test[two[:, 0] == 0] = 99, -99
     assert svm_precisions(train, one, test, two, seed=3) == expected

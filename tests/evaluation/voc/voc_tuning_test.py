@@ -3,6 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 import tensorflow as tf
+from voc_miniature import write_devkit
 
 from dc_keras.errors import InputError
 from dc_keras.evaluation.voc import voc_tuning
@@ -19,7 +20,6 @@ from dc_keras.evaluation.voc.voc_tuning import (
 )
 from dc_keras.models.architectures import build_network
 from dc_keras.models.options import NetworkOptions
-from voc_miniature import write_devkit
 
 FEW = TuningOptions(iterations=6, batch_size=4, save_every=2)
 
@@ -73,9 +73,7 @@ def test_what_is_resumed_equals_what_was_not(voc, network, tmp_path, monkeypatch
         patched.setattr(voc_tuning._KeptState, "keep", keep_and_stop)
         tune(fresh(network), voc.train, FEW, seed=31, state_file=file)
     resumed = fresh(network)
-    np.testing.assert_array_equal(
-        tune(resumed, voc.train, FEW, seed=31, state_file=file), expected
-    )
+    np.testing.assert_array_equal(tune(resumed, voc.train, FEW, seed=31, state_file=file), expected)
     for one, other in zip(whole.state(), resumed.state(), strict=True):
         np.testing.assert_array_equal(one.numpy(), other.numpy())
     # A call after the last takes what is there.
@@ -104,7 +102,6 @@ def test_what_is_trained(voc, network, parts, train_batch_norm, changed):
         if not np.array_equal(one.numpy(), before[one.path])
     }
     of_body = {path for path in moved if path.startswith(("conv", "bn"))}
-    assert {path.rstrip("0123456789/kernelbiasgammabeta_")[:4] for path in of_body} or not changed
     assert {"conv" if path.startswith("conv") else "bn" for path in of_body} == changed
     assert not any("moving" in path for path in moved)
     assert {path.split("/")[0] for path in moved - of_body} == {"fc6", "fc7", "head"}
