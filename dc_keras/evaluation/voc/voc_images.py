@@ -142,7 +142,8 @@ def _year(folder: pathlib.Path) -> pathlib.Path:
     raise InputError(
         f"This is no VOCdevkit. Received: {str(folder)!r}. Expected: VOCdevkit or "
         f"VOCdevkit/{_YEAR}, with the folders {_IMAGES}, {_SETS} and {_ANNOTATIONS}, as "
-        "VOCtrainval_06-Nov-2007.tar and VOCtest_06-Nov-2007.tar unpack. Check the path, and unpack both into one folder."
+        "VOCtrainval_06-Nov-2007.tar and VOCtest_06-Nov-2007.tar unpack. Check the path, and "
+        "unpack both into one folder."
     )
 
 
