@@ -1,0 +1,1 @@
+"""PASCAL VOC classification: linear SVMs on frozen features, and fine-tuning."""
