@@ -82,15 +82,18 @@ def any_size(network: keras.Model, layer: str) -> keras.Model:
         )
     images = keras.Input((None, None, 3), dtype=network.inputs[0].dtype)
     try:
-        return keras.models.clone_model(
+        found = keras.models.clone_model(
             part, input_tensors=images, clone_function=lambda layer: layer
         )
+        if any(found.output_shape[1:3]):
+            raise ValueError(f"outputs are always {found.output_shape}")
     except (ValueError, TypeError) as error:
         raise InputError(
             "The network takes images of one size alone, and retrieval has images of any. "
             f"Received: layers up to {layer!r} that refuse another ({str(error).splitlines()[0]}). "
             "Expected convolutions and poolings: leave this network out, or leave out retrieval."
         ) from error
+    return found
 
 
 def least_side(model: keras.Model) -> int:

@@ -215,10 +215,10 @@ def _with_others(
         others = others.select(np.sort(drawn[:WHITENING_IMAGES]))
     used = np.union1d(searched, [query.image for query in queries]).astype(np.int64)
     same = np.isin(fingerprints(others), fingerprints(source.select(used)))
-    if same.sum() > len(others) - 2:
+    if same.all():
         raise InputError(
             "Whitening would be learned on the images that are searched. Received: "
-            f"{len(others):,} images of {where}, of which {int(same.sum()):,} are among them. "
+            f"{len(others):,} images of {where}, all of which are among them. "
             "Expected others: give a folder of images that are like them, such as those of another "
             "city, or of the same classes."
         )

@@ -90,7 +90,7 @@ def test_a_region_outside_of_its_image_is_refused(folders):
 
 
 def test_whitening_is_not_learned_on_what_is_searched(folders):
-    with pytest.raises(InputError, match="20 images of .*/images, of which 20 are among"):
+    with pytest.raises(InputError, match="20 images of .*/images, all of which are among"):
         open_search(options(folders, whiten_dir="images"), None)
     with pytest.raises(InputError, match="no images to learn whitening on"):
         open_search(options(folders, whiten_dir=""), None)
