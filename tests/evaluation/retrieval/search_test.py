@@ -24,7 +24,11 @@ def folders(tmp_path):
 
 def options(folders, **more):
     given = {"ground_truth": "gt", "whiten_dir": "others"} | more
-    paths = {key: str(folders / value) for key, value in given.items() if isinstance(value, str)}
+    paths = {
+        key: str(folders / value)
+        for key, value in given.items()
+        if value and isinstance(value, str)
+    }
     return SearchOptions(str(folders / "images"), **{**given, **paths})
 
 
