@@ -45,13 +45,17 @@ def whole_image(
     resized = tf.cond(
         tf.reduce_all(sides == size),
         lambda: image,
-        # Bilinear between pixels, so that half a level up and cut is rounding.
-        lambda: tf.cast(tf.image.resize(image, sides, antialias=True) + 0.5, tf.uint8),
+        lambda: _rounded(tf.image.resize(image, sides, antialias=True)),
     )
     x1, y1, x2, y2 = tf.unstack(tf.cast(box, tf.float64) * factor)
     top, bottom = _within(y1, y2, sides[0])
     left, right = _within(x1, x2, sides[1])
     return resized[top:bottom, left:right], size
+
+
+def _rounded(pixels):
+    # At the largest value rounding must not begin anew at 0.
+    return tf.cast(tf.clip_by_value(pixels + 0.5, 0.0, 255.0), tf.uint8)
 
 
 def _within(begin, end, side):
