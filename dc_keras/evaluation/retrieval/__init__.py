@@ -1,0 +1,1 @@
+"""Retrieval: whether images of the same thing are found among others by their last feature maps."""
