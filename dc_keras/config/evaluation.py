@@ -16,8 +16,6 @@ TASKS = (
     *("clusters", "knn", "linear", "layers", "lowshot", "semi"),
     *("voc", "retrieval", "look"),
 )
-# Those on the labelled images.
-ON_LABELS = TASKS[:6]
 USUAL_TASKS = ("clusters", "knn", "linear")
 
 
@@ -130,6 +128,15 @@ class EvaluationConfig(Config):
     def tasks(self) -> tuple[str, ...]:
         """What is measured, in order, each once."""
         return listed(self.task)
+
+    def needs_labels(self) -> bool:
+        """Whether a task is on the labelled images, or something is trained with them."""
+        on_labels = {"clusters", "knn", "linear", "layers", "lowshot", "semi"}
+        return "supervised" in self.baselines() or not on_labels.isdisjoint(self.tasks())
+
+    def measured(self) -> tuple[str, ...]:
+        """The tasks that measure each of those that are compared."""
+        return tuple(task for task in self.tasks() if task != "look")
 
     def baselines(self) -> tuple[str, ...]:
         """The baselines asked for, in order, each once."""

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable
 
-from dc_keras.evaluation import lowshot
+from dc_keras.evaluation import lowshot, semi
 from dc_keras.evaluation.class_clusters import SEEDS, STARTS
 from dc_keras.evaluation.knn import MORE_NEIGHBORS, NUM_NEIGHBORS, TEMPERATURE
+from dc_keras.evaluation.layers import account as layers_account
 from dc_keras.evaluation.linear_probe import C_GRID, VALIDATION_FRACTION
 from dc_keras.evaluation.lowshot import DRAWS, SIZES
 from dc_keras.evaluation.patches import MAX_SIDE, NUM_CENTROIDS, NUM_PATCHES, PATCH_SIZE
@@ -61,7 +62,9 @@ def tables_of(report: EvaluationReport) -> list[Table]:
         f"Low-shot: linear SVM on fc7, mean and standard deviation of {DRAWS} draws",
         "Few labels",
     )
-    tables = [table.of(report.rows) for table in (_MAIN, clusters, knn, shots)]
+    further = [table for one in report.further for table in one.tables]
+    found = [_MAIN, clusters, knn, *layers_account.tables(report.rows), shots, *semi.tables()]
+    tables = [table.of(report.rows) for table in (*found, *further)]
     return [table for table in tables if table.columns]
 
 
@@ -72,6 +75,7 @@ def method_of(report: EvaluationReport) -> list[str]:
         "or augmentation, and its weights stay as they are.",
         f"- Copies: {' '.join(report.told_copies()) or 'No test image is a copy or near copy.'}",
         *(line for task in report.tasks for line in _method_of(task, report)),
+        *(line for one in report.further for line in one.method),
         "- conv5 is the last convolution after its ReLU, average-pooled to at most 9,216 "
         "values; fc7 is the layer that is clustered, before its ReLU.",
     ]
@@ -134,12 +138,18 @@ def _method_of(task: str, report: EvaluationReport) -> list[str]:
             f"- k-NN: the {min(NUM_NEIGHBORS, report.train_images)} training images of highest "
             f"cosine similarity s vote with weight exp(s / {TEMPERATURE:g})."
         ]
+    if task == "layers":
+        return _of_layers(report)
+    if task == "semi":
+        return semi.method(report.train_labels, report.rows)
     if task == "linear":
         return [
             "- Linear probe: logistic regression on standardised features. Its regularisation "
             f"C was chosen from {_listed(C_GRID)} on {VALIDATION_FRACTION:.0%} of the training "
             "images, never on the test images; then it was fitted to all training images."
         ]
+    if task != "lowshot":
+        return []
     return [
         "- Low-shot: a linear SVM with squared hinge loss, one class against the others, on "
         "standardised fc7 features over the root of their number, fitted to so many training "
@@ -147,6 +157,18 @@ def _method_of(task: str, report: EvaluationReport) -> list[str]:
         f"{_listed(lowshot.C_GRID)} for each number of images on {VALIDATION_FRACTION:.0%} of "
         "the training images, which none was drawn from, never on the test images. Mean and "
         f"standard deviation (of a sample) of {DRAWS} draws."
+    ]
+
+
+def _of_layers(report: EvaluationReport) -> list[str]:
+    """How all layers were probed."""
+    figures = next(iter(report.rows.values()), {})
+    return layers_account.method(figures) or [
+        "- Linear probes of all layers as published: heads of all layers are trained by SGD on "
+        "random crops of the frozen network's images, all in one pass an epoch, and tested after "
+        "the last epoch. Rates, weight decay and number of epochs are those of Caron et al. 2019 "
+        "(VGG16) and 2018 (AlexNet); for fc6 and fc7, which have none there, those of the last "
+        "convolution."
     ]
 
 

@@ -40,19 +40,6 @@ class ClassClusters:
     assignments: np.ndarray
 
 
-def class_clusters(
-    train: np.ndarray,
-    test: np.ndarray,
-    test_labels: np.ndarray,
-    num_classes: int,
-    options: KMeansOptions,
-    *,
-    seed: int,
-) -> dict[str, float]:
-    """The figures of `find_class_clusters`."""
-    return find_class_clusters(train, test, test_labels, num_classes, options, seed=seed).figures
-
-
 def find_class_clusters(
     train: np.ndarray,
     test: np.ndarray,

@@ -24,12 +24,28 @@ from dc_keras.errors import CannotWriteError, InputError
 from dc_keras.evaluation.calibration import CALIBRATION_IMAGES, calibrate
 from dc_keras.evaluation.copies import count_copies
 from dc_keras.evaluation.exhibits import Exhibit
-from dc_keras.evaluation.labelled_images import Split, SplitOptions, open_labelled_images
+from dc_keras.evaluation.labelled_images import (
+    Split,
+    SplitOptions,
+    open_labelled_images,
+    open_unlabelled_images,
+)
 from dc_keras.evaluation.lowshot import SIZES, sizes_within
 from dc_keras.evaluation.measured import Measured, MeasuredBefore, key_of
-from dc_keras.evaluation.measures import Protocol, measure
+from dc_keras.evaluation.measures import (
+    RETRIEVAL_PICTURE,
+    LayerProbes,
+    Protocol,
+    RetrievalTask,
+    VocTask,
+    measure,
+)
+from dc_keras.evaluation.over_epochs import agreement_figure, agreement_of_run
 from dc_keras.evaluation.patches import check_side
-from dc_keras.evaluation.report import CALIBRATED, GIVEN, RANDOM, TRAINED, EvaluationReport
+from dc_keras.evaluation.report import CALIBRATED, GIVEN, RANDOM, TRAINED, EvaluationReport, Further
+from dc_keras.evaluation.retrieval import account as retrieval_account
+from dc_keras.evaluation.retrieval.retrieve import RetrievalProtocol
+from dc_keras.evaluation.retrieval.search import SearchOptions, open_search
 from dc_keras.evaluation.showing import exhibits_of
 from dc_keras.evaluation.subjects import (
     Subject,
@@ -44,9 +60,13 @@ from dc_keras.evaluation.subjects import (
 )
 from dc_keras.evaluation.supervised import supervised_network
 from dc_keras.evaluation.text import to_terminal
+from dc_keras.evaluation.voc import account as voc_account
+from dc_keras.evaluation.voc.voc_images import open_voc
+from dc_keras.evaluation.voc.voc_tuning import TuningOptions
 from dc_keras.evaluation.writing import write_report
 from dc_keras.exploring.look.run_sheets import LookOptions, look_sheets
 from dc_keras.machine import configure_devices, library_versions, make_strategy
+from dc_keras.models.architectures import LAST_CONV
 from dc_keras.runs.given import Given, load_given
 from dc_keras.runs.run_directory import RunDirectory
 from dc_keras.seeds import numpy_rng
@@ -75,25 +95,32 @@ def evaluate(config: EvaluationConfig) -> EvaluationReport:
     starting = what_it_started_from(config, settings, strategy)
     if "patches" in config.baselines():
         check_side(settings.image_size)
-    split = open_labelled_images(_split_options(config, settings), run, settings.data_dir)
-    # What is judged on which classes is known before it takes time.
-    print("\n".join(describe_labels(split.train, config.labels)), flush=True)
+    split = _open_images(config, run, settings)
     _check_writable(folder)
     for judged in (run, *map(RunDirectory, config.other_runs())):
         check_can_be_judged(judged, split)
     report = _empty_report(config, settings, split, starting)
-    protocol = Protocol(
-        clustering=assembly.clustering_options(settings),
-        batch_size=config.batch_size,
-        seed=settings.seed,
+    protocol = _with_images_of_tasks(
+        Protocol(
+            clustering=assembly.clustering_options(settings),
+            batch_size=config.batch_size,
+            seed=settings.seed,
+            layers=LayerProbes(config.probe, config.probe_epochs, config.ten_crops),
+        ),
+        config,
+        settings,
+        split,
+        report,
     )
     compared = Compared(config, run, settings, split, strategy, starting)
     before = MeasuredBefore(folder / "measured")
     for name, subject in compared.subjects(folder / "supervised", report.images):
-        _measure(row_name(name, report.rows), subject, protocol, config.tasks(), report, before)
-    looked = _look(run, config, report) if "look" in config.tasks() else []
+        _measure(row_name(name, report.rows), subject, protocol, config.measured(), report, before)
+    exhibits = [*exhibits_of(report), *_of_run(run, config, report)]
+    if protocol.retrieval:
+        exhibits += _searches(before.folder_of(next(iter(report.rows))))
     try:
-        write_report(report, folder, exhibits=[*exhibits_of(report), *looked])
+        write_report(report, folder, exhibits=exhibits)
     except CannotWriteError:
         # What took long to measure is not lost with it.
         print(to_terminal(report))
@@ -116,7 +143,7 @@ def _measure(
             images=report.images,
             read_as=repr(subject.split.train.options),
             labels=[subject.split.train_labels.tolist(), subject.split.test_labels.tolist()],
-            protocol=repr(protocol),
+            protocol=protocol.of_task(task),
             versions=library_versions(),
         )
         for task in tasks
@@ -126,11 +153,99 @@ def _measure(
     print(f"{'Measuring' if missing else 'Measured before:'} {subject.told}", flush=True)
     for measured in known.values():
         report.add(name, measured or Measured())
-    for task, measured in measure(subject, protocol, missing):
+    for task, measured in measure(subject, protocol, missing, before.folder_of(name)):
         report.add(name, measured)
         # Where nothing can be written, that was said at the start.
         with contextlib.suppress(CannotWriteError):
             before.keep(name, task, keys[task], measured)
+
+
+def _open_images(config: EvaluationConfig, run: RunDirectory, settings: TrainingConfig) -> Split:
+    """The labelled images, or images without labels where no task needs some."""
+    options = _split_options(config, settings)
+    if config.needs_labels():
+        split = open_labelled_images(options, run, settings.data_dir)
+        # What is judged on which classes is known before it takes time.
+        print("\n".join(describe_labels(split.train, config.labels)), flush=True)
+        return split
+    return open_unlabelled_images(options, run, settings.data_dir)
+
+
+def _with_images_of_tasks(
+    protocol: Protocol,
+    config: EvaluationConfig,
+    settings: TrainingConfig,
+    split: Split,
+    report: EvaluationReport,
+) -> Protocol:
+    """Opens the images of the tasks that have some of their own, and tells the report of them."""
+    pixels = assembly.pixel_options(settings)
+    if "voc" in config.tasks():
+        voc = open_voc(config.voc_dir, pixels)
+        layers = {**layers_of(settings.arch), "fc6": "fc6"}
+        identity = key_of(
+            names=[*voc.train.images.names, *voc.test.images.names],
+            train=voc.train.labels,
+            test=voc.test.labels,
+        )
+        task = VocTask(voc, identity, layers, config.tuned(), config.voc_steps)
+        options = [TuningOptions(parts=parts, iterations=task.steps) for parts in task.tuned]
+        lines = voc_account.method(voc, layers=list(layers), tuned=options)
+        tables = voc_account.tables(list(layers), task.tuned)
+        report.further += (Further(tuple(tables), tuple(lines)),)
+        protocol = dataclasses.replace(protocol, voc=task)
+    if "retrieval" in config.tasks():
+        search = open_search(
+            SearchOptions(
+                config.retrieval_dir,
+                config.queries,
+                config.whiten_dir,
+                max_bad_fraction=settings.max_bad_fraction,
+                seed=settings.seed,
+                pixels=pixels,
+            ),
+            split.train,
+        )
+        describe = RetrievalProtocol(
+            LAST_CONV[settings.arch], config.longest_side, seed=settings.seed
+        )
+        identity = key_of(
+            names=[*search.source.names, *search.others.names], queries=repr(search.queries)
+        )
+        lines = retrieval_account.method(search, describe)
+        further = Further(tuple(retrieval_account.tables(search)), tuple(lines))
+        report.further += (further,)
+        report.remarks += search.remarks
+        protocol = dataclasses.replace(
+            protocol, retrieval=RetrievalTask(search, identity, describe)
+        )
+    return protocol
+
+
+def _searches(folder: pathlib.Path) -> list[Exhibit]:
+    """What some searches of the run's network found."""
+    try:
+        picture = (folder / RETRIEVAL_PICTURE).read_bytes()
+    except OSError:
+        return []
+    note = (
+        "Left: what was looked for. Right: what was found, best first; green frames are right, "
+        "red ones wrong, grey ones do not count."
+    )
+    return [Exhibit("What searches found", note, picture)]
+
+
+def _of_run(run: RunDirectory, config: EvaluationConfig, report: EvaluationReport) -> list[Exhibit]:
+    """What is seen of the run alone: its clusters over the epochs, its filters and heat maps."""
+    found = []
+    if "clusters" in config.tasks() and (points := agreement_of_run(run)):
+        note = (
+            "Agreement of the clusters that were trained on with the classes of the run's images."
+        )
+        found.append(Exhibit.of_figure("Over the epochs", note, agreement_figure(points)))
+    if "look" in config.tasks():
+        found += _look(run, config, report)
+    return found
 
 
 def _look(run: RunDirectory, config: EvaluationConfig, report: EvaluationReport) -> list[Exhibit]:
@@ -239,7 +354,7 @@ def _split_options(config: EvaluationConfig, settings: TrainingConfig) -> SplitO
         seed=settings.seed,
         pixels=assembly.pixel_options(settings),
         labels=config.labels,
-        held_out=not {"linear", "lowshot"}.isdisjoint(config.tasks()),
+        held_out=not {"linear", "layers", "lowshot", "semi"}.isdisjoint(config.tasks()),
     )
 
 
@@ -274,6 +389,7 @@ def _empty_report(
         start=starting.source,
         tasks=config.tasks(),
         class_names=split.class_names,
+        train_labels=split.train_labels,
         test_names=tuple(split.test.names),
         test_labels=split.test_labels,
     )

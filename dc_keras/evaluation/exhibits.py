@@ -3,10 +3,31 @@
 import base64
 import dataclasses
 import io
+import pathlib
 
 import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
+
+from dc_keras.files import explain_write_errors, write_atomically
+
+
+def write_picture(path: pathlib.Path, picture: np.ndarray) -> None:
+    """Writes a picture, uint8 `(h, w, 3)`, as PNG; its folder is made where it is missing.
+
+    Raises:
+        CannotWriteError: If the disk is full, or does not let it be written.
+    """
+    with explain_write_errors(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with write_atomically(path, "wb") as file:
+        file.write(_png(picture))
+
+
+def _png(picture: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, format="PNG", optimize=True)
+    return file.getvalue()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,9 +58,7 @@ class Exhibit:
     @classmethod
     def of_picture(cls, title: str, note: str, picture: np.ndarray) -> "Exhibit":
         """A picture, uint8 `(h, w, 3)`."""
-        file = io.BytesIO()
-        Image.fromarray(picture).save(file, format="PNG", optimize=True)
-        return cls(title, note, file.getvalue())
+        return cls(title, note, _png(picture))
 
     def to_html(self, label: str) -> str:
         """The image as an element of a page; the label is read out in its place."""

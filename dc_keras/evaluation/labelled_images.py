@@ -127,6 +127,30 @@ def open_labelled_images(options: SplitOptions, run: RunDirectory, run_images: s
     return Split(train, test, description, tuple(remarks))
 
 
+def open_unlabelled_images(options: SplitOptions, run: RunDirectory, run_images: str) -> Split:
+    """Opens images for tasks that need no labels; arguments as of `open_labelled_images`.
+
+    Returns:
+        All of them as training images of one class, and no test images.
+
+    Raises:
+        InputError: If there are none.
+    """
+    remarks: list[str] = []
+    if options.data_dir or not run_images:
+        source = open_source(options.data_dir, "none", options.pixels) if options.data_dir else None
+    else:
+        source = _images_of_run(run, run_images, options, remarks)
+    if source is None:
+        raise InputError(
+            "The run has no images of its own, since its weights were imported. Received: "
+            f"--run_dir={run.path}. Give images, which need no labels, with --data_dir."
+        )
+    source = _labelled(source, ["all"] * len(source), ("all",))
+    source = _some_readable(source, options, at_least=1)
+    return Split(source, source.select(np.zeros(0, np.int64)), "", tuple(remarks))
+
+
 def _images_of_run(
     run: RunDirectory, run_images: str, options: SplitOptions, remarks: list[str]
 ) -> ImageSource:

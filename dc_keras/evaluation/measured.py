@@ -80,6 +80,10 @@ class MeasuredBefore:
     def __init__(self, folder: pathlib.Path):
         self._folder = folder
 
+    def folder_of(self, row: str) -> pathlib.Path:
+        """Where what was measured of a row is kept, and what is kept beside it."""
+        return self._path(row, "").parent
+
     def find(self, row: str, task: str, key: str) -> Measured | None:
         """What was measured with this key; None where there is nothing, or nothing readable."""
         try:

@@ -1,26 +1,93 @@
 """How well one network's features tell the classes: the same protocol for all that are compared.
 
-Quality of the clusters of its features against the labels, and how well labels can be read off its
-frozen features by nearest neighbours, by a linear probe, and by linear SVMs from a few images.
+Each task is a function. Those in `_OF_FEATURES` take the features of the labelled images, which all
+of them share, and so judge what is no network, too; those in `_OF_NETWORK` take the network.
 """
 
+import contextlib
 import dataclasses
 import functools
+import pathlib
 from collections.abc import Callable, Iterator
 
+import keras
 import numpy as np
 
 from dc_keras.clustering.cluster_quality import cluster_quality
 from dc_keras.clustering.pseudo_labels import ClusteringOptions, assign_pseudo_labels
 from dc_keras.clustering.whitening import fit_whitening
-from dc_keras.evaluation.class_clusters import class_clusters
+from dc_keras.errors import CannotWriteError
+from dc_keras.evaluation.class_clusters import find_class_clusters
+from dc_keras.evaluation.exhibits import write_picture
 from dc_keras.evaluation.knn import MORE_NEIGHBORS, NUM_NEIGHBORS, knn_correct
 from dc_keras.evaluation.labelled_images import Split
+from dc_keras.evaluation.layers.measure import LayerOptions, figures_of, probe_layers
+from dc_keras.evaluation.layers.saved_probes import save_probes
+from dc_keras.evaluation.layers.sgd import sgd_probes
 from dc_keras.evaluation.linear_probe import linear_probe
 from dc_keras.evaluation.lowshot import low_shot
 from dc_keras.evaluation.measured import Measured
+from dc_keras.evaluation.retrieval.account import picture
+from dc_keras.evaluation.retrieval.retrieve import RetrievalProtocol, measure_retrieval
+from dc_keras.evaluation.retrieval.search import Search
+from dc_keras.evaluation.semi import semi
 from dc_keras.evaluation.subjects import Subject
+from dc_keras.evaluation.voc.measure import measure_voc_svm, measure_voc_tuned
+from dc_keras.evaluation.voc.voc_images import Voc
+from dc_keras.evaluation.voc.voc_tuning import TuningOptions
 from dc_keras.seeds import derive_seed
+
+# What a search found, in the folder of a subject.
+RETRIEVAL_PICTURE = "retrieval.png"
+
+
+@dataclasses.dataclass(frozen=True)
+class LayerProbes:
+    """How all layers are probed.
+
+    Attributes:
+        way: "convex", or "sgd" as published.
+        epochs: Of the latter; 0 for as many as published.
+        ten_crops: Whether the latter tests on ten crops of each image.
+    """
+
+    way: str = "convex"
+    epochs: int = 0
+    ten_crops: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class VocTask:
+    """Classification of PASCAL VOC.
+
+    Attributes:
+        images: The images.
+        identity: A checksum of their names and labels.
+        layers: Layers that SVMs are fitted to, by the names that they are reported under.
+        tuned: What of the network is trained on, some of "all" and "fc".
+        steps: For how many steps.
+    """
+
+    images: Voc = dataclasses.field(repr=False)
+    identity: str
+    layers: dict[str, str]
+    tuned: tuple[str, ...]
+    steps: int
+
+
+@dataclasses.dataclass(frozen=True)
+class RetrievalTask:
+    """Search for images.
+
+    Attributes:
+        search: The images, and what is looked for.
+        identity: A checksum of both, by the names of images.
+        options: How networks describe images.
+    """
+
+    search: Search = dataclasses.field(repr=False)
+    identity: str
+    options: RetrievalProtocol
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,15 +98,26 @@ class Protocol:
         clustering: How features are clustered: as in the training.
         batch_size: Images in a step of feature extraction.
         seed: The run's seed.
+        layers: Of `layers`: how all layers are probed.
+        voc: Of `voc`: PASCAL VOC; None where it is not asked for.
+        retrieval: Of `retrieval`: images to search among; None where it is not asked for.
     """
 
     clustering: ClusteringOptions
     batch_size: int
     seed: int
+    layers: LayerProbes = LayerProbes()
+    voc: VocTask | None = None
+    retrieval: RetrievalTask | None = None
+
+    def of_task(self, task: str) -> str:
+        """All that figures of a task follow from, beside images and network, as text."""
+        own = {"layers": self.layers, "voc": self.voc, "retrieval": self.retrieval}
+        return repr((self.clustering, self.batch_size, self.seed, own.get(task)))
 
 
 def measure(
-    subject: Subject, protocol: Protocol, tasks: tuple[str, ...]
+    subject: Subject, protocol: Protocol, tasks: tuple[str, ...], folder: pathlib.Path
 ) -> Iterator[tuple[str, Measured]]:
     """Measures one of those that are compared, task by task.
 
@@ -47,6 +125,7 @@ def measure(
         subject: What is judged.
         protocol: How it is judged.
         tasks: What is measured, some of `config.evaluation.TASKS`.
+        folder: Of the subject, for probes that were fitted and for long work that may be cut off.
 
     Yields:
         A task and what was measured:
@@ -57,11 +136,22 @@ def measure(
             numbers of neighbours, as `knn_fc7_100`.
         linear: Accuracies of linear probes of each layer, the regularisation chosen for it (`_c`),
             and its accuracy on the training images which that was chosen on (`_validation`).
+        layers: Accuracies of linear probes of all layers, as `layer_relu3_3`.
         lowshot: Accuracies of linear SVMs on few images of each class, as `lowshot_fc7_8`.
+        semi: Accuracies of the whole network after training on a part of the labels, as `semi_10`.
+        voc: Mean average precisions on PASCAL VOC, as `voc_svm_fc7`.
+        retrieval: Mean average precisions of searches, as `retrieval_map`.
+
+        The last five of them but `lowshot` are of networks alone: nothing of what is none.
     """
     features = functools.cache(subject.features)
     for task in tasks:
-        yield task, _BY_TASK[task](*features(), subject.split, protocol)
+        if task in _OF_FEATURES:
+            yield task, _OF_FEATURES[task](*features(), subject.split, protocol)
+        elif subject.network is None:
+            yield task, Measured()
+        else:
+            yield task, _OF_NETWORK[task](subject.network, subject.split, protocol, folder)
 
 
 def _knn(
@@ -119,22 +209,88 @@ def _clusters(
     whitening = fit_whitening(train[layer], options.pca_dim, whiten=options.whiten)
     descriptors = whitening.apply(train[layer])
     clusters = _cluster_descriptors(descriptors, options, seed)
+    found = find_class_clusters(
+        descriptors,
+        whitening.apply(test[layer]),
+        split.test_labels,
+        len(split.class_names),
+        options.kmeans,
+        seed=seed,
+    )
     return Measured(
-        cluster_quality(split.train_labels, clusters)
-        | class_clusters(
-            descriptors,
-            whitening.apply(test[layer]),
-            split.test_labels,
-            len(split.class_names),
-            options.kmeans,
-            seed=seed,
-        )
+        cluster_quality(split.train_labels, clusters) | found.figures,
+        {"clusters_classes": found.assignments},
     )
 
 
-_BY_TASK: dict[
+def _layers(
+    network: keras.Model, split: Split, protocol: Protocol, folder: pathlib.Path
+) -> Measured:
+    if protocol.layers.way == "sgd":
+        trained = sgd_probes(
+            network,
+            split,
+            folder=folder / "probes_sgd",
+            epochs=protocol.layers.epochs or None,
+            ten_crops=protocol.layers.ten_crops,
+            seed=protocol.seed,
+        )
+        return Measured(
+            {f"layer_{layer}": one.accuracy for layer, one in trained.items()},
+            {f"layer_{layer}": one.correct for layer, one in trained.items()},
+        )
+    results = probe_layers(network, split, LayerOptions(protocol.batch_size, protocol.seed))
+    with contextlib.suppress(CannotWriteError):
+        save_probes(folder / "probes", results, split.class_names)
+    return Measured(
+        figures_of(results), {f"layer_{layer}": one.correct for layer, one in results.items()}
+    )
+
+
+def _semi(network: keras.Model, split: Split, protocol: Protocol, folder: pathlib.Path) -> Measured:
+    return semi(network, split, protocol.batch_size, seed=protocol.seed)
+
+
+def _voc(network: keras.Model, split: Split, protocol: Protocol, folder: pathlib.Path) -> Measured:
+    task = protocol.voc
+    if task is None:
+        return Measured()
+    names = {layer.name for layer in network.layers}
+    layers = {told: name for told, name in task.layers.items() if name in names}
+    measured = measure_voc_svm(
+        network, task.images, layers, batch_size=protocol.batch_size, seed=protocol.seed
+    )
+    for parts in task.tuned:
+        options = TuningOptions(parts=parts, iterations=task.steps)
+        measured |= measure_voc_tuned(
+            network, task.images, options, seed=protocol.seed, states=folder / "voc"
+        )
+    return measured
+
+
+def _retrieval(
+    network: keras.Model, split: Split, protocol: Protocol, folder: pathlib.Path
+) -> Measured:
+    if protocol.retrieval is None:
+        return Measured()
+    search = protocol.retrieval.search
+    found = measure_retrieval(network, search, protocol.retrieval.options)
+    sheet = picture(search.source, found.found)
+    if sheet is not None:
+        with contextlib.suppress(CannotWriteError):
+            write_picture(folder / RETRIEVAL_PICTURE, sheet)
+    return Measured(found.figures, details={"retrieval_remarks": list(found.remarks)})
+
+
+_OF_FEATURES: dict[
     str, Callable[[dict[str, np.ndarray], dict[str, np.ndarray], Split, Protocol], Measured]
 ] = {"clusters": _clusters, "knn": _knn, "linear": _linear, "lowshot": _lowshot}
+_OF_NETWORK: dict[str, Callable[[keras.Model, Split, Protocol, pathlib.Path], Measured]] = {
+    "layers": _layers,
+    "semi": _semi,
+    "voc": _voc,
+    "retrieval": _retrieval,
+}
 
 
 def cluster_features(features: np.ndarray, options: ClusteringOptions, seed: int) -> np.ndarray:

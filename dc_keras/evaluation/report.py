@@ -10,6 +10,7 @@ import numpy as np
 
 from dc_keras.config.evaluation import USUAL_TASKS
 from dc_keras.evaluation.measured import Measured
+from dc_keras.evaluation.tables import Table
 from dc_keras.machine import library_versions
 
 # The network of the run, as a row.
@@ -36,10 +37,24 @@ _WITHOUT_NETWORK = {
     "pixels": "Plain pixels, which need no network,",
     "patches": "Patches, which need no network,",
 }
+_NONE = np.zeros(0, np.int32)
 
 
 def _now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+@dataclasses.dataclass(frozen=True)
+class Further:
+    """What a report tells of a task with images of its own.
+
+    Attributes:
+        tables: Its tables.
+        method: How it was measured, lines of Markdown.
+    """
+
+    tables: tuple[Table, ...]
+    method: tuple[str, ...]
 
 
 @dataclasses.dataclass
@@ -68,7 +83,9 @@ class EvaluationReport:
         versions: Versions of the libraries.
         rows: Figures by network and name, in the order in which they were added.
         details: More than figures by network, such as lists.
+        further: What is told of tasks with images of their own.
         class_names: Names of the classes.
+        train_labels: Classes of the training images, integers `(n,)`.
         test_names: Names of the test images.
         test_labels: Their classes, integers `(m,)`.
         of_images: Arrays `(m,)` of the test images by network and figure, see `Measured`.
@@ -95,9 +112,11 @@ class EvaluationReport:
     versions: dict[str, str] = dataclasses.field(default_factory=library_versions)
     rows: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
     details: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
+    further: tuple[Further, ...] = ()
     class_names: tuple[str, ...] = ()
+    train_labels: np.ndarray = dataclasses.field(default_factory=lambda: _NONE)
     test_names: tuple[str, ...] = ()
-    test_labels: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.int32))
+    test_labels: np.ndarray = dataclasses.field(default_factory=lambda: _NONE)
     of_images: dict[str, dict[str, np.ndarray]] = dataclasses.field(default_factory=dict)
 
     def add(self, network: str, measured: Measured) -> None:
@@ -172,9 +191,11 @@ class EvaluationReport:
     def to_json(self) -> str:
         """The report as a JSON object, with all digits; what is of images is in `to_arrays`."""
         content = dataclasses.asdict(
-            dataclasses.replace(self, test_names=(), test_labels=np.zeros(0), of_images={})
+            dataclasses.replace(
+                self, train_labels=_NONE, test_labels=_NONE, of_images={}, further=()
+            )
         )
-        for name in ("test_names", "test_labels", "of_images"):
+        for name in ("test_names", "train_labels", "test_labels", "of_images", "further"):
             del content[name]
         return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
@@ -196,6 +217,8 @@ class EvaluationReport:
 
     def setting(self) -> str:
         """How many images, classes and clusters, in words."""
+        if not self.test_images:
+            return f"{self.train_images:,} images of the run, without labels, seed {self.seed}"
         return (
             f"{self.train_images:,} training and {self.test_images:,} test images, "
             f"{self.classes:,} classes, {self.num_clusters:,} clusters"

@@ -3,7 +3,12 @@
 import dataclasses
 
 from dc_keras.evaluation import plots
+from dc_keras.evaluation.class_table import common_images, confusion_matrix
+from dc_keras.evaluation.confusion import confusion_figure
 from dc_keras.evaluation.exhibits import Exhibit
+from dc_keras.evaluation.layers import account as layers_account
+from dc_keras.evaluation.layers.depth_plot import depth_plot
+from dc_keras.evaluation.layers.measure import chosen_sentence
 from dc_keras.evaluation.lowshot import SIZES
 from dc_keras.evaluation.report import EvaluationReport
 
@@ -23,6 +28,11 @@ def exhibits_of(report: EvaluationReport) -> list[Exhibit]:
         figure = plots.by_network(rows, _AT_A_GLANCE)
         glance = Exhibit.of_figure("At a glance", "Longer is better.", figure)
         found.append(dataclasses.replace(glance, comes_first=True))
+    by_layer = layers_account.accuracies(rows)
+    if by_layer:
+        figure = depth_plot(by_layer, chance=1 / max(1, report.classes))
+        chosen = chosen_sentence(next(iter(rows.values())))
+        found.append(Exhibit.of_figure("Accuracy by depth", chosen, figure))
     if any(name.startswith("lowshot_fc7_") for name in known):
         figure = plots.by_number(
             rows,
@@ -33,4 +43,20 @@ def exhibits_of(report: EvaluationReport) -> list[Exhibit]:
         )
         note = "Accuracy of linear SVMs on fc7; bars are standard deviations over the draws."
         found.append(Exhibit.of_figure("How few labels are enough", note, figure))
-    return found
+    return found + _clusters_by_class(report)
+
+
+def _clusters_by_class(report: EvaluationReport) -> list[Exhibit]:
+    """Which classes the clusters of the run tell apart, of as many clusters as classes."""
+    clusters = next(iter(report.of_images.values()), {}).get("clusters_classes")
+    if clusters is None:
+        return []
+    matrix = confusion_matrix(common_images(report.test_labels, clusters, report.classes))
+    figure = confusion_figure(matrix, report.class_names)
+    if figure is None:
+        return []
+    note = (
+        f"Test images of each class (rows) in the clusters that stand for each class (columns), of "
+        f"{report.classes} clusters of the first seed, in per cent of the class."
+    )
+    return [Exhibit.of_figure("What is mixed up with what", note, figure)]
