@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 
 from dc_keras.evaluation.account import method_of, tables_of
+from dc_keras.evaluation.class_table import markdown_lines
 from dc_keras.evaluation.exhibits import Exhibit
 from dc_keras.evaluation.report import EvaluationReport
 from dc_keras.evaluation.tables import Table, cell, spread
@@ -78,6 +79,7 @@ def to_html(report: EvaluationReport, exhibits: Sequence[Exhibit] = ()) -> str:
         *(f'<p class="muted">{_plain(note)}</p>' for note in notes),
         *(_figure(exhibit) for exhibit in exhibits if exhibit.comes_first),
         *(_table(table, report) for table in tables_of(report)),
+        _by_class(report),
         *(_figure(exhibit) for exhibit in exhibits if not exhibit.comes_first),
         "<h2>How it was measured</h2>",
         "<ul>" + "".join(f"<li>{_marked(line)}</li>" for line in method_of(report)) + "</ul>",
@@ -92,6 +94,8 @@ def to_html(report: EvaluationReport, exhibits: Sequence[Exhibit] = ()) -> str:
 
 def _table(table: Table, report: EvaluationReport) -> str:
     """A table with the best of each column in another colour; those with labels do not compete."""
+    if table.transposed:
+        return _transposed(table, report)
     groups: list[list] = []
     for column in table.columns:
         if groups and groups[-1][0] == column.group:
@@ -116,6 +120,41 @@ def _table(table: Table, report: EvaluationReport) -> str:
         f'<h2>{_plain(table.heading)}</h2><div class="wide"><table>{caption}<thead>'
         f'<tr><th rowspan="2">network</th>{heads}</tr><tr>{titles}</tr></thead>'
         f"<tbody>{''.join(lines)}</tbody></table></div>"
+    )
+
+
+def _transposed(table: Table, report: EvaluationReport) -> str:
+    """A table whose columns are written as lines."""
+    heads = "".join(f"<th>{_plain(name)}</th>" for name in report.rows)
+    lines = []
+    for column in table.columns:
+        cells = "".join(f"<td>{cell(figures, column)}</td>" for figures in report.rows.values())
+        lines.append(f"<tr><th>{_plain(column.title)}</th>{cells}</tr>")
+    group = _plain(table.columns[0].group)
+    return (
+        f'<h2>{_plain(table.heading)}</h2><div class="wide"><table>'
+        f"<caption>{_plain(table.title)}.</caption>"
+        f'<thead><tr><th rowspan="1">{group}</th>{heads}</tr></thead>'
+        f"<tbody>{''.join(lines)}</tbody></table></div>"
+    )
+
+
+def _by_class(report: EvaluationReport) -> str:
+    """What the clusters make of each class, from the lines of the Markdown table."""
+    first, _, *others = markdown_lines(report.by_class())
+    if not others:
+        return ""
+    rows = []
+    for line in others:
+        name, *cells = (part.strip() for part in line.strip("|").replace(r"\|", "\0").split("|"))
+        told = "".join(f"<td>{_plain(one)}</td>" for one in cells)
+        rows.append(f"<tr><th>{_plain(name)}</th>{told}</tr>".replace("\0", "|"))
+    heads = "".join(f"<th>{_plain(part.strip())}</th>" for part in first.strip("|").split("|")[1:])
+    return (
+        '<h2>Class by class</h2><div class="wide"><table>'
+        f"<caption>Of {report.classes} clusters of the first network and seed.</caption>"
+        f'<thead><tr><th rowspan="1">class</th>{heads}</tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table></div>"
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from dc_keras.config.evaluation import USUAL_TASKS
+from dc_keras.evaluation.class_table import ClassRow, class_table, common_images
 from dc_keras.evaluation.measured import Measured
 from dc_keras.evaluation.tables import Table
 from dc_keras.machine import library_versions
@@ -223,6 +224,18 @@ class EvaluationReport:
             f"{self.train_images:,} training and {self.test_images:,} test images, "
             f"{self.classes:,} classes, {self.num_clusters:,} clusters"
             f"{' of k-means' if self.training_method != 'kmeans' else ''}, seed {self.seed}"
+        )
+
+    def by_class(self) -> list[ClassRow]:
+        """The clusters of the first network class by class, of as many clusters as classes.
+
+        They are those of the test images by the first seed; none where they were not measured.
+        """
+        clusters = next(iter(self.of_images.values()), {}).get("clusters_classes")
+        if clusters is None:
+            return []
+        return class_table(
+            common_images(self.test_labels, clusters, self.classes), self.class_names
         )
 
     def told_copies(self) -> list[str]:

@@ -3,6 +3,7 @@
 import textwrap
 
 from dc_keras.evaluation.account import method_of, tables_of
+from dc_keras.evaluation.class_table import markdown_lines
 from dc_keras.evaluation.report import EvaluationReport
 from dc_keras.evaluation.tables import markdown_table, plain_table
 
@@ -43,6 +44,9 @@ def to_markdown(report: EvaluationReport) -> str:
     for table in tables_of(report):
         title = [f"{table.title}:", ""] if table.title else []
         tables += [*title, *markdown_table(table, report.rows), ""]
+    if by_class := report.by_class():
+        of = f"Class by class, {report.classes} clusters of the first network and seed:"
+        tables += [of, "", *markdown_lines(by_class), ""]
     first, *compared = report.headline() or [""]
     told = [first, "", *(f"- {line}" for line in compared), ""] if compared else []
     for line in report.against_others():
