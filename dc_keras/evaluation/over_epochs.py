@@ -93,6 +93,9 @@ def agreement_of_run(run: RunDirectory) -> list[Agreement]:
     Raises:
         InputError: If the listing of its images is damaged.
     """
+    if not run.manifest.exists():
+        # Of imported weights alone.
+        return []
     named = read_manifest(run.manifest).labels
     classes, labels = np.unique(np.array(named), return_inverse=True)
     if len(classes) < 2:

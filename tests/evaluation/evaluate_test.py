@@ -161,3 +161,26 @@ def test_a_report_that_cannot_be_written_is_told_of_first_and_printed(
 def test_nothing_of_the_training_is_loaded():
     loaded = parts_loaded_with("dc_keras.evaluation.evaluate")
     assert "evaluation" in loaded and "training" not in loaded
+
+
+def test_all_layers_and_searches_of_a_run(config_for, tmp_path):
+    """The tasks that take networks; `layers_of` has no such names for what is none."""
+    flags = ["--task=layers,retrieval", f"--retrieval_dir={tmp_path}/images", "--longest_side=64"]
+    textures.write_folders(tmp_path / "others", *textures.textures(2))
+    report = evaluate(config_for(tmp_path / "out", *flags, f"--whiten_dir={tmp_path}/others"))
+    trained = report.rows["trained"]
+    assert {"layer_relu1_1", "layer_relu5_3", "layer_fc7", "retrieval_map"} <= trained.keys()
+    kept = tmp_path / "out" / "measured" / "trained"
+    assert (kept / "probes" / "fc7.npz").exists() and (kept / "retrieval.png").exists()
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "Accuracy by depth" in page and "What searches found" in page
+    assert "Retrieval among" in to_markdown(report)
+
+
+def test_searches_need_no_labels(config_for, tmp_path, capsys):
+    flags = ["--task=retrieval", f"--retrieval_dir={tmp_path}/images", "--longest_side=64"]
+    textures.write_folders(tmp_path / "others", *textures.textures(2))
+    report = evaluate(config_for(tmp_path / "out", *flags, f"--whiten_dir={tmp_path}/others"))
+    assert "Classes, for figures alone" not in capsys.readouterr().out
+    assert report.setting() == "16 images of the run, without labels, seed 31"
+    assert 0 < report.rows["trained"]["retrieval_map"] <= 1
