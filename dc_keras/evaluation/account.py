@@ -6,6 +6,7 @@ from dc_keras.evaluation import lowshot, semi
 from dc_keras.evaluation.class_clusters import SEEDS, STARTS
 from dc_keras.evaluation.knn import MORE_NEIGHBORS, NUM_NEIGHBORS, TEMPERATURE
 from dc_keras.evaluation.layers import account as layers_account
+from dc_keras.evaluation.layers.measure import chosen_sentence
 from dc_keras.evaluation.linear_probe import C_GRID, VALIDATION_FRACTION
 from dc_keras.evaluation.lowshot import DRAWS, SIZES
 from dc_keras.evaluation.patches import MAX_SIDE, NUM_CENTROIDS, NUM_PATCHES, PATCH_SIZE
@@ -66,6 +67,12 @@ def tables_of(report: EvaluationReport) -> list[Table]:
     found = [_MAIN, clusters, knn, *layers_account.tables(report.rows), shots, *semi.tables()]
     tables = [table.of(report.rows) for table in (*found, *further)]
     return [table for table in tables if table.columns]
+
+
+def layer_to_take(report: EvaluationReport) -> list[str]:
+    """Which layer of the first network a user should take, a sentence or none."""
+    sentence = chosen_sentence(next(iter(report.rows.values()), {}))
+    return [sentence] if sentence else []
 
 
 def method_of(report: EvaluationReport) -> list[str]:

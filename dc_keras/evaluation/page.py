@@ -4,7 +4,7 @@ import html
 import re
 from collections.abc import Sequence
 
-from dc_keras.evaluation.account import method_of, tables_of
+from dc_keras.evaluation.account import layer_to_take, method_of, tables_of
 from dc_keras.evaluation.class_table import markdown_lines
 from dc_keras.evaluation.exhibits import Exhibit
 from dc_keras.evaluation.report import EvaluationReport
@@ -72,7 +72,7 @@ def to_html(report: EvaluationReport, exhibits: Sequence[Exhibit] = ()) -> str:
         "<h1>What the features are worth</h1>",
         f'<p class="head">{_plain(first)}</p>' if first else "",
         _list(compared),
-        *(f"<p>{_plain(line)}</p>" for line in report.against_others()),
+        *(f"<p>{_plain(line)}</p>" for line in (*report.against_others(), *layer_to_take(report))),
         "<dl>"
         + "".join(f"<dt>{name}</dt><dd>{told}</dd>" for name, told in facts.items())
         + "</dl>",

@@ -30,8 +30,8 @@ _HEADLINE = {
     "knn_conv5": ("conv5 k-NN", ".1%"),
     "nmi": ("NMI", ".3f"),
     "ari": ("ARI", ".3f"),
-    "accuracy": ("acc.", ".1%"),
-    "purity": ("purity", ".1%"),
+    "accuracy": ("accuracy of clusters", ".1%"),
+    "purity": ("purity of clusters", ".1%"),
 }
 # What needs no network, as rows and in words.
 _WITHOUT_NETWORK = {

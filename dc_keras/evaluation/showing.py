@@ -8,7 +8,6 @@ from dc_keras.evaluation.confusion import confusion_figure
 from dc_keras.evaluation.exhibits import Exhibit
 from dc_keras.evaluation.layers import account as layers_account
 from dc_keras.evaluation.layers.depth_plot import depth_plot
-from dc_keras.evaluation.layers.measure import chosen_sentence
 from dc_keras.evaluation.lowshot import SIZES
 from dc_keras.evaluation.report import EvaluationReport
 
@@ -31,8 +30,8 @@ def exhibits_of(report: EvaluationReport) -> list[Exhibit]:
     by_layer = layers_account.accuracies(rows)
     if by_layer:
         figure = depth_plot(by_layer, chance=1 / max(1, report.classes))
-        chosen = chosen_sentence(next(iter(rows.values())))
-        found.append(Exhibit.of_figure("Accuracy by depth", chosen, figure))
+        note = "Accuracy on test images of linear probes, from the image to what is clustered."
+        found.append(Exhibit.of_figure("Accuracy by depth", note, figure))
     if any(name.startswith("lowshot_fc7_") for name in known):
         figure = plots.by_number(
             rows,

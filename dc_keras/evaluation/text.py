@@ -2,7 +2,7 @@
 
 import textwrap
 
-from dc_keras.evaluation.account import method_of, tables_of
+from dc_keras.evaluation.account import layer_to_take, method_of, tables_of
 from dc_keras.evaluation.class_table import markdown_lines
 from dc_keras.evaluation.report import EvaluationReport
 from dc_keras.evaluation.tables import markdown_table, plain_table
@@ -33,7 +33,7 @@ def to_terminal(report: EvaluationReport) -> str:
     first, *compared = report.headline() or [""]
     sentence = textwrap.wrap(first, _TERMINAL_WIDTH)
     told = [*sentence, *(f"  {line}" for line in compared), ""] if compared else []
-    for line in report.against_others():
+    for line in (*report.against_others(), *layer_to_take(report)):
         told += [*textwrap.wrap(line, _TERMINAL_WIDTH), ""]
     return "\n".join([*header, "", *tables, *told])
 
@@ -49,7 +49,7 @@ def to_markdown(report: EvaluationReport) -> str:
         tables += [of, "", *markdown_lines(by_class), ""]
     first, *compared = report.headline() or [""]
     told = [first, "", *(f"- {line}" for line in compared), ""] if compared else []
-    for line in report.against_others():
+    for line in (*report.against_others(), *layer_to_take(report)):
         told += [line, ""]
     return "\n".join(
         [
