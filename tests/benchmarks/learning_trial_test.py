@@ -51,6 +51,7 @@ def test_a_trial_trains_and_measures(images, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_network_without_training_is_measured(images, tmp_path):
     train, test = images
     run = tmp_path / "run"
@@ -63,6 +64,7 @@ def test_a_network_without_training_is_measured(images, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_plain_pytorch_is_measured_in_the_same_way(torch, tmp_path):
     for name, seed in (("train", 0), ("test", 1)):
         textures.write_folders(tmp_path / name, *textures.textures(16, seed=seed))

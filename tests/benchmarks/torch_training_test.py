@@ -104,6 +104,7 @@ def test_the_centre_is_cut_out(torch, size, side, left):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_an_epoch_is_a_line(torch, tmp_path, capfd):
     from benchmarks.torch_training import Settings, train
 

@@ -157,6 +157,7 @@ def test_a_long_animation_is_not_unpacked_for_its_first_frame(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_random_damage_to_1000_files_never_crashes_or_hangs(tmp_path):
     """In a process of its own, which a crash of a decoder ends; see `fuzz.py`."""
     done = subprocess.run(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dc_keras.clustering.kmeans import KMeansOptions
-from dc_keras.evaluation.class_clusters import class_clusters, find_class_clusters
+from dc_keras.evaluation.class_clusters import find_class_clusters
 
 
 def test_figures_on_paper():
@@ -44,8 +44,10 @@ def test_means_and_deviations_are_over_seeds(rng):
     """Of points without clusters, each seed finds others."""
     points, labels = rng.normal(size=(300, 5)).astype("float32"), rng.integers(0, 4, 300)
     options = KMeansOptions(iterations=1, max_points=1)
-    first, again = (class_clusters(points, points, labels, 4, options, seed=s) for s in (1, 1))
+    first, again = (
+        find_class_clusters(points, points, labels, 4, options, seed=s).figures for s in (1, 1)
+    )
     assert first == again
     assert 0 < first["accuracy_classes_sd"] < 0.1 and 0.25 < first["accuracy_classes"] < 0.5
     # However few iterations and images the training took, here it is all of them.
-    assert first == class_clusters(points, points, labels, 4, KMeansOptions(), seed=1)
+    assert first == find_class_clusters(points, points, labels, 4, KMeansOptions(), seed=1).figures

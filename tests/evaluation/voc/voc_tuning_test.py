@@ -43,6 +43,7 @@ def fresh(network, parts=ALL, **options):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_few_dozen_steps_lower_the_loss_and_tell_the_classes(voc, network):
     before = network.get_weights()
     tunable = fresh(network)
