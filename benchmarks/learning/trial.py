@@ -8,6 +8,7 @@ stays as it started.
 
 import dataclasses
 import json
+import pathlib
 import resource
 import sys
 import time
@@ -75,7 +76,7 @@ def judge(network, split, config: TrainingConfig) -> dict[str, float]:
     subject = dataclasses.replace(subject, features=lambda: features)
     figures = {
         name: value
-        for _, measured in measure(subject, protocol, USUAL_TASKS)
+        for _, measured in measure(subject, protocol, USUAL_TASKS, pathlib.Path(config.run_dir))
         for name, value in measured.figures.items()
     }
     best = best_layer(figures)

@@ -182,16 +182,16 @@ def _with_images_of_tasks(
     pixels = assembly.pixel_options(settings)
     if "voc" in config.tasks():
         voc = open_voc(config.voc_dir, pixels)
-        layers = {**layers_of(settings.arch), "fc6": "fc6"}
+        layers = (*layers_of(settings.arch), "fc6")
         identity = key_of(
             names=[*voc.train.images.names, *voc.test.images.names],
             train=voc.train.labels,
             test=voc.test.labels,
         )
-        task = VocTask(voc, identity, layers, config.tuned(), config.voc_steps)
+        task = VocTask(voc, identity, config.tuned(), config.voc_steps)
         options = [TuningOptions(parts=parts, iterations=task.steps) for parts in task.tuned]
-        lines = voc_account.method(voc, layers=list(layers), tuned=options)
-        tables = voc_account.tables(list(layers), task.tuned)
+        lines = voc_account.method(voc, layers=layers, tuned=options)
+        tables = voc_account.tables(layers, task.tuned)
         report.further += (Further(tuple(tables), tuple(lines)),)
         protocol = dataclasses.replace(protocol, voc=task)
     if "retrieval" in config.tasks():

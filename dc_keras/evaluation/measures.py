@@ -22,6 +22,7 @@ from dc_keras.evaluation.exhibits import write_picture
 from dc_keras.evaluation.knn import MORE_NEIGHBORS, NUM_NEIGHBORS, knn_correct
 from dc_keras.evaluation.labelled_images import Split
 from dc_keras.evaluation.layers.measure import LayerOptions, figures_of, probe_layers
+from dc_keras.evaluation.layers.pooled import FULLY_CONNECTED
 from dc_keras.evaluation.layers.saved_probes import save_probes
 from dc_keras.evaluation.layers.sgd import sgd_probes
 from dc_keras.evaluation.linear_probe import linear_probe
@@ -63,14 +64,12 @@ class VocTask:
     Attributes:
         images: The images.
         identity: A checksum of their names and labels.
-        layers: Layers that SVMs are fitted to, by the names that they are reported under.
         tuned: What of the network is trained on, some of "all" and "fc".
         steps: For how many steps.
     """
 
     images: Voc = dataclasses.field(repr=False)
     identity: str
-    layers: dict[str, str]
     tuned: tuple[str, ...]
     steps: int
 
@@ -142,7 +141,8 @@ def measure(
         voc: Mean average precisions on PASCAL VOC, as `voc_svm_fc7`.
         retrieval: Mean average precisions of searches, as `retrieval_map`.
 
-        The last five of them but `lowshot` are of networks alone: nothing of what is none.
+        All layers, semi, voc and retrieval are of networks alone, and of those by others as far as
+        their layers are known: else there is nothing.
     """
     features = functools.cache(subject.features)
     for task in tasks:
@@ -151,7 +151,7 @@ def measure(
         elif subject.network is None:
             yield task, Measured()
         else:
-            yield task, _OF_NETWORK[task](subject.network, subject.split, protocol, folder)
+            yield task, _OF_NETWORK[task](subject, subject.network, protocol, folder)
 
 
 def _knn(
@@ -224,8 +224,12 @@ def _clusters(
 
 
 def _layers(
-    network: keras.Model, split: Split, protocol: Protocol, folder: pathlib.Path
+    subject: Subject, network: keras.Model, protocol: Protocol, folder: pathlib.Path
 ) -> Measured:
+    split = subject.split
+    if FULLY_CONNECTED[0] not in {layer.name for layer in network.layers}:
+        # A network by others, whose layers are not known.
+        return Measured()
     if protocol.layers.way == "sgd":
         trained = sgd_probes(
             network,
@@ -247,20 +251,26 @@ def _layers(
     )
 
 
-def _semi(network: keras.Model, split: Split, protocol: Protocol, folder: pathlib.Path) -> Measured:
-    return semi(network, split, protocol.batch_size, seed=protocol.seed)
+def _semi(
+    subject: Subject, network: keras.Model, protocol: Protocol, folder: pathlib.Path
+) -> Measured:
+    return semi(network, subject.split, protocol.batch_size, seed=protocol.seed)
 
 
-def _voc(network: keras.Model, split: Split, protocol: Protocol, folder: pathlib.Path) -> Measured:
+def _voc(
+    subject: Subject, network: keras.Model, protocol: Protocol, folder: pathlib.Path
+) -> Measured:
     task = protocol.voc
     if task is None:
         return Measured()
-    names = {layer.name for layer in network.layers}
-    layers = {told: name for told, name in task.layers.items() if name in names}
+    layers = dict(subject.layers)
+    is_ours = FULLY_CONNECTED[0] in {layer.name for layer in network.layers}
+    if is_ours:
+        layers[FULLY_CONNECTED[0]] = FULLY_CONNECTED[0]
     measured = measure_voc_svm(
         network, task.images, layers, batch_size=protocol.batch_size, seed=protocol.seed
     )
-    for parts in task.tuned:
+    for parts in task.tuned if is_ours else ():
         options = TuningOptions(parts=parts, iterations=task.steps)
         measured |= measure_voc_tuned(
             network, task.images, options, seed=protocol.seed, states=folder / "voc"
@@ -269,12 +279,14 @@ def _voc(network: keras.Model, split: Split, protocol: Protocol, folder: pathlib
 
 
 def _retrieval(
-    network: keras.Model, split: Split, protocol: Protocol, folder: pathlib.Path
+    subject: Subject, network: keras.Model, protocol: Protocol, folder: pathlib.Path
 ) -> Measured:
-    if protocol.retrieval is None:
+    last_convolution = subject.layers.get("conv5")
+    if protocol.retrieval is None or last_convolution is None:
         return Measured()
     search = protocol.retrieval.search
-    found = measure_retrieval(network, search, protocol.retrieval.options)
+    options = dataclasses.replace(protocol.retrieval.options, layer=last_convolution)
+    found = measure_retrieval(network, search, options)
     sheet = picture(search.source, found.found)
     if sheet is not None:
         with contextlib.suppress(CannotWriteError):
@@ -285,7 +297,7 @@ def _retrieval(
 _OF_FEATURES: dict[
     str, Callable[[dict[str, np.ndarray], dict[str, np.ndarray], Split, Protocol], Measured]
 ] = {"clusters": _clusters, "knn": _knn, "linear": _linear, "lowshot": _lowshot}
-_OF_NETWORK: dict[str, Callable[[keras.Model, Split, Protocol, pathlib.Path], Measured]] = {
+_OF_NETWORK: dict[str, Callable[[Subject, keras.Model, Protocol, pathlib.Path], Measured]] = {
     "layers": _layers,
     "semi": _semi,
     "voc": _voc,

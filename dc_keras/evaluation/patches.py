@@ -147,7 +147,7 @@ def contrast_normalised(patches: np.ndarray) -> np.ndarray:
     Returns:
         float32 `(m, d)`.
 
-    >>> contrast_normalised(np.array([[7, 7], [10, 20]], np.uint8)).round(1).tolist()
+    >>> contrast_normalised(np.array([[7, 7], [10, 20]], np.uint8)).astype(float).round(1).tolist()
     [[0.0, 0.0], [-0.8, 0.8]]
     """
     patches = patches.astype(np.float32)

@@ -47,6 +47,7 @@ class Subject:
         features: Makes the features that all tasks on labelled images share.
         network: From images to logits or features; None where there is none.
         split: The labelled images, as it reads them.
+        layers: Names of the network's layers by those that they are reported under.
     """
 
     told: str
@@ -54,6 +55,7 @@ class Subject:
     features: Callable[[], Features]
     network: keras.Model | None
     split: Split
+    layers: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 def network_subject(
@@ -79,7 +81,7 @@ def network_subject(
 
     weights = {str(number): np.array(one) for number, one in enumerate(network.weights)}
     identity = key_of(network=network.to_json(), layers=dict(layers), **weights)
-    return Subject(told, identity, features, network, split)
+    return Subject(told, identity, features, network, split, layers)
 
 
 def layers_of(arch: str) -> dict[str, str]:

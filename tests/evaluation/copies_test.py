@@ -13,7 +13,7 @@ def test_copies_are_counted_whatever_their_names_and_files(tmp_path):
     textures.write_folders(tmp_path / "train", images, labels)
     textures.write_folders(tmp_path / "test", textures.textures(2, size=40, seed=5)[0], labels)
     train, test = open_source(f"{tmp_path}/train"), open_source(f"{tmp_path}/test")
-    assert count_copies(train, test, image_size=32, batch_size=3) == (0, 0)
+    assert count_copies(train, test, image_size=32, batch_size=3)[:2] == (0, 0)
 
     # The same file twice, the same pixels as another kind of file, and one grey level more.
     first = tmp_path / "train" / train.names[0]
@@ -24,5 +24,5 @@ def test_copies_are_counted_whatever_their_names_and_files(tmp_path):
     Image.fromarray(changed.astype("uint8")).save(tmp_path / "test" / "fine" / "d.png")
     test = open_source(f"{tmp_path}/test")
     assert len(test) == 12
-    assert count_copies(train, test, image_size=32, batch_size=3) == (3, 1)
-    assert count_copies(train, train, image_size=32, batch_size=100) == (8, 0)
+    assert count_copies(train, test, image_size=32, batch_size=3)[:2] == (3, 1)
+    assert count_copies(train, train, image_size=32, batch_size=100)[:2] == (8, 0)

@@ -1,6 +1,7 @@
 """One network's figures: which features they are of, and what a good network would have."""
 
 import dataclasses
+import pathlib
 
 import keras
 import numpy as np
@@ -45,7 +46,7 @@ def network():
 def figures_of(network, split, protocol=PROTOCOL, layers=LAYERS, tasks=USUAL_TASKS):
     subject = network_subject("a network", network, split, layers, batch_size=7)
     found = Measured()
-    for _, measured in measure(subject, protocol, tasks):
+    for _, measured in measure(subject, protocol, tasks, pathlib.Path()):
         found |= measured
     return found.figures
 

@@ -1,5 +1,7 @@
 """What is judged, and what its features are."""
 
+import pathlib
+
 import keras
 import numpy as np
 import pytest
@@ -49,7 +51,7 @@ def network():
 
 def figures_of(subject):
     protocol = Protocol(ClusteringOptions(2, pca_dim=4), batch_size=7, seed=31)
-    found = dict(measure(subject, protocol, ("knn", "linear")))
+    found = dict(measure(subject, protocol, ("knn", "linear"), pathlib.Path()))
     return found["knn"].figures | found["linear"].figures
 
 

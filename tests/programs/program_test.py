@@ -139,7 +139,7 @@ def test_evaluation(trained):
     assert err == "", err
     report = json.loads((run_dir / "evaluation" / "report.json").read_text())
     assert list(report["rows"]) == [
-        "trained", "random", "random, calibrated", "supervised", "pixels"
+        "trained", "random", "random, calibrated", "pixels", "supervised"
     ]  # fmt: skip
     for name, figures in report["rows"].items():
         assert name in out

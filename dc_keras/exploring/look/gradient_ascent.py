@@ -114,7 +114,7 @@ def colours_of(images: np.ndarray) -> np.ndarray:
         length one. Images of one colour are taken for grey ones.
 
     >>> grey = np.arange(4, dtype=np.uint8).reshape(1, 2, 2, 1).repeat(3, axis=3)
-    >>> np.abs(colours_of(grey)).round(3).tolist()
+    >>> np.abs(colours_of(grey)).astype(float).round(3).tolist()
     [[0.577, 0.0, 0.0], [0.577, 0.0, 0.0], [0.577, 0.0, 0.0]]
     """
     pixels = images.reshape(-1, 3).astype(np.float64)
