@@ -97,6 +97,7 @@ def test_every_activation_at_224_pixels(torch, rng, arch, sobel):
 
 @ARCHITECTURES
 @pytest.mark.slow
+@pytest.mark.long
 def test_every_activation_of_the_published_width(torch, rng, arch):
     theirs, ours = pair(arch, 224)
     assert_same_activations(theirs, ours, rng.integers(0, 256, (1, 224, 224, 3), dtype="uint8"))

@@ -154,6 +154,7 @@ def test_all_commands_in_their_order(tmp_path, torch):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_the_tutorial(tmp_path):
     images, labels = textures.textures(20)
     textures.write_folders(tmp_path / "photos", images, labels)

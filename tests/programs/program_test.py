@@ -82,6 +82,7 @@ def test_labels_of_the_gallery_name_clusters_of_new_images(trained, folder, tmp_
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_run_becomes_a_table_a_list_of_copies_and_folders(trained, folder, tmp_path):
     known = f"--run_dir={trained[0]}"
     out, _ = run("-m", "dc_keras", "table", known, f"--out={tmp_path}/t.csv")
@@ -116,6 +117,7 @@ def test_every_epoch_is_recorded(trained):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_its_flagfile_repeats_the_run_elsewhere(trained, tmp_path):
     run_dir = trained[0]
     run("train.py", f"--flagfile={run_dir}/flags.cfg", f"--run_dir={tmp_path}/again", "--epochs=1")
