@@ -122,8 +122,8 @@ def check_disk(model: keras.Model, num_images: int, place: pathlib.Path) -> str:
         raise InputError(
             f"The disk has no room for the features of all layers. Received: {num_images:,} images "
             f"of {sum(dimensions(model)):,} values, which need {needed / 1e9:,.1f} GB in {place}, "
-            f"where {free / 1e9:,.1f} GB are free. Give fewer --layers or a smaller --max_images, "
-            "or make room."
+            f"where {free / 1e9:,.1f} GB are free. Give a smaller --max_images, or "
+            "make room."
         )
     return (
         f"Features of {len(model.outputs)} layers of {num_images:,} images take "
