@@ -6,6 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+TITLES = ("class", "images", "clusters", "recall", "precision", "purity", "most confused with")
+
 
 @dataclasses.dataclass(frozen=True)
 class ClassRow:
@@ -126,20 +128,23 @@ def class_table(counts: np.ndarray, class_names: Sequence[str]) -> list[ClassRow
     return rows
 
 
+def cells_of(row: ClassRow) -> list[str]:
+    """A row in words, in the order of `TITLES`."""
+    number = len(row.clusters)
+    return [
+        row.name,
+        f"{row.images:,}",
+        ", ".join(map(str, row.clusters)) if number < 4 else f"{number} of them",
+        *(_told(value) for value in (row.recall, row.precision, row.purity)),
+        f"{row.confused_with} ({row.confused:.0%})" if row.confused_with else "-",
+    ]
+
+
 def markdown_lines(rows: Sequence[ClassRow]) -> list[str]:
     """The table as lines of Markdown."""
-    titles = ("class", "images", "clusters", "recall", "precision", "purity", "most confused with")
-    lines = ["| " + " | ".join(titles) + " |", "| --- |" + " ---: |" * 5 + " --- |"]
+    lines = ["| " + " | ".join(TITLES) + " |", "| --- |" + " ---: |" * 5 + " --- |"]
     for row in rows:
-        clusters = row.clusters
-        told = ", ".join(map(str, clusters)) if len(clusters) < 4 else f"{len(clusters)}"
-        cells = [
-            row.name.replace("|", r"\|"),
-            f"{row.images:,}",
-            told if len(clusters) < 4 else f"{told} of them",
-            *(_told(value) for value in (row.recall, row.precision, row.purity)),
-            f"{row.confused_with} ({row.confused:.0%})" if row.confused_with else "-",
-        ]
+        cells = (cell.replace("|", r"\|") for cell in cells_of(row))
         lines.append("| " + " | ".join(cells) + " |")
     return lines
 

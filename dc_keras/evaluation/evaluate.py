@@ -65,7 +65,7 @@ from dc_keras.evaluation.voc.voc_images import open_voc
 from dc_keras.evaluation.voc.voc_tuning import TuningOptions
 from dc_keras.evaluation.writing import write_report
 from dc_keras.exploring.look.run_sheets import LookOptions, look_sheets
-from dc_keras.machine import configure_devices, library_versions, make_strategy
+from dc_keras.machine import configure_devices, make_strategy
 from dc_keras.models.architectures import LAST_CONV
 from dc_keras.runs.given import Given, load_given
 from dc_keras.runs.run_directory import RunDirectory
@@ -137,17 +137,15 @@ def _measure(
     before: MeasuredBefore,
 ) -> None:
     """Adds a row to the report: what was measured before, and what is missing of it."""
-    keys = {
-        task: key_of(
-            identity=subject.identity,
-            images=report.images,
-            read_as=repr(subject.split.train.options),
-            labels=[subject.split.train_labels.tolist(), subject.split.test_labels.tolist()],
-            protocol=protocol.of_task(task),
-            versions=library_versions(),
-        )
-        for task in tasks
-    }
+    common = key_of(
+        identity=subject.identity,
+        images=report.images,
+        read_as=repr(subject.split.train.options),
+        train_labels=report.train_labels,
+        test_labels=report.test_labels,
+        versions=report.versions,
+    )
+    keys = {task: key_of(common=common, protocol=protocol.of_task(task)) for task in tasks}
     known = {task: before.find(name, task, keys[task]) for task in tasks}
     missing = tuple(task for task, measured in known.items() if measured is None)
     print(f"{'Measuring' if missing else 'Measured before:'} {subject.told}", flush=True)

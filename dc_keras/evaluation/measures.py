@@ -21,9 +21,8 @@ from dc_keras.evaluation.class_clusters import find_class_clusters
 from dc_keras.evaluation.exhibits import write_picture
 from dc_keras.evaluation.knn import MORE_NEIGHBORS, NUM_NEIGHBORS, knn_correct
 from dc_keras.evaluation.labelled_images import Split
-from dc_keras.evaluation.layers.measure import LayerOptions, figures_of, probe_layers
+from dc_keras.evaluation.layers.measure import LayerOptions, measure_layers
 from dc_keras.evaluation.layers.pooled import FULLY_CONNECTED
-from dc_keras.evaluation.layers.saved_probes import save_probes
 from dc_keras.evaluation.layers.sgd import sgd_probes
 from dc_keras.evaluation.linear_probe import linear_probe
 from dc_keras.evaluation.lowshot import low_shot
@@ -243,12 +242,8 @@ def _layers(
             {f"layer_{layer}": one.accuracy for layer, one in trained.items()},
             {f"layer_{layer}": one.correct for layer, one in trained.items()},
         )
-    results = probe_layers(network, split, LayerOptions(protocol.batch_size, protocol.seed))
-    with contextlib.suppress(CannotWriteError):
-        save_probes(folder / "probes", results, split.class_names)
-    return Measured(
-        figures_of(results), {f"layer_{layer}": one.correct for layer, one in results.items()}
-    )
+    options = LayerOptions(protocol.batch_size, protocol.seed, probes=folder / "probes")
+    return measure_layers(network, split, options)
 
 
 def _semi(

@@ -15,7 +15,7 @@ from dc_keras.clustering.cluster_quality import (
     purity,
 )
 from dc_keras.data.sources.manifest import read_manifest
-from dc_keras.evaluation.plots import COLOURS, MARKS
+from dc_keras.evaluation.plots import COLOURS, MARKS, without_frame
 from dc_keras.runs.run_directory import RunDirectory
 
 
@@ -121,7 +121,6 @@ def agreement_figure(points: list[Agreement]) -> Figure:
     panel.set_ylim(bottom=min(0.0, *(point.ari for point in points)) if points else 0.0)
     panel.xaxis.set_major_locator(MaxNLocator(integer=True))
     panel.grid(axis="y", color="#e4e4e4", linewidth=0.8)
-    for side in ("top", "right"):
-        panel.spines[side].set_visible(False)
+    without_frame(panel)
     figure.legend(loc="outside right center", frameon=False, fontsize=9)
     return figure

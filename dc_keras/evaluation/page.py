@@ -1,13 +1,14 @@
 """Reports as one page of HTML that needs no other file, no script and no network."""
 
 import html
+import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from dc_keras.evaluation.account import layer_to_take, method_of, tables_of
-from dc_keras.evaluation.class_table import markdown_lines
+from dc_keras.evaluation.class_table import TITLES, cells_of
 from dc_keras.evaluation.exhibits import Exhibit
-from dc_keras.evaluation.report import EvaluationReport
+from dc_keras.evaluation.report import SUPERVISED, EvaluationReport
 from dc_keras.evaluation.tables import Table, cell, spread
 
 _STYLE = """
@@ -96,65 +97,66 @@ def _table(table: Table, report: EvaluationReport) -> str:
     """A table with the best of each column in another colour; those with labels do not compete."""
     if table.transposed:
         return _transposed(table, report)
-    groups: list[list] = []
-    for column in table.columns:
-        if groups and groups[-1][0] == column.group:
-            groups[-1][1] += 1
-        else:
-            groups.append([column.group, 1])
-    heads = "".join(f'<th class="group" colspan="{n}">{_plain(name)}</th>' for name, n in groups)
-    titles = "".join(f"<th>{_plain(column.title)}</th>" for column in table.columns)
-    lines = []
-    rivals = [figures for name, figures in report.rows.items() if name != "supervised"]
+    rivals = [figures for name, figures in report.rows.items() if name != SUPERVISED]
+    best = {
+        column.key: max((row[column.key] for row in rivals if column.key in row), default=None)
+        for column in table.columns
+    }
+    rows = []
     for name, figures in report.rows.items():
-        cells = []
+        cells = [f"<th>{_plain(name)}</th>"]
         for column in table.columns:
-            best = max((row[column.key] for row in rivals if column.key in row), default=None)
-            mark = ' class="best"' if figures.get(column.key) == best is not None else ""
+            is_best = column.key in figures and figures[column.key] == best[column.key]
             deviation = spread(figures, column)
             small = f"<small>{deviation}</small>" if deviation else ""
+            mark = ' class="best"' if is_best else ""
             cells.append(f"<td{mark}>{cell(figures, column)}{small}</td>")
-        lines.append(f"<tr><th>{_plain(name)}</th>{''.join(cells)}</tr>")
-    caption = f"<caption>{_plain(table.title)}.</caption>" if table.title else ""
-    return (
-        f'<h2>{_plain(table.heading)}</h2><div class="wide"><table>{caption}<thead>'
-        f'<tr><th rowspan="2">network</th>{heads}</tr><tr>{titles}</tr></thead>'
-        f"<tbody>{''.join(lines)}</tbody></table></div>"
+        rows.append("".join(cells))
+    groups = [
+        (name, len(list(columns)))
+        for name, columns in itertools.groupby(table.columns, key=lambda column: column.group)
+    ]
+    heads = "".join(f'<th class="group" colspan="{n}">{_plain(name)}</th>' for name, n in groups)
+    titles = "".join(f"<th>{_plain(column.title)}</th>" for column in table.columns)
+    return _framed(
+        table.heading, table.title, [f'<th rowspan="2">network</th>{heads}', titles], rows
     )
 
 
 def _transposed(table: Table, report: EvaluationReport) -> str:
     """A table whose columns are written as lines."""
-    heads = "".join(f"<th>{_plain(name)}</th>" for name in report.rows)
-    lines = []
-    for column in table.columns:
-        cells = "".join(f"<td>{cell(figures, column)}</td>" for figures in report.rows.values())
-        lines.append(f"<tr><th>{_plain(column.title)}</th>{cells}</tr>")
-    group = _plain(table.columns[0].group)
-    return (
-        f'<h2>{_plain(table.heading)}</h2><div class="wide"><table>'
-        f"<caption>{_plain(table.title)}.</caption>"
-        f'<thead><tr><th rowspan="1">{group}</th>{heads}</tr></thead>'
-        f"<tbody>{''.join(lines)}</tbody></table></div>"
-    )
+    rows = [
+        _line(column.title, (cell(figures, column) for figures in report.rows.values()))
+        for column in table.columns
+    ]
+    return _framed(table.heading, table.title, [_heads(table.columns[0].group, *report.rows)], rows)
 
 
 def _by_class(report: EvaluationReport) -> str:
-    """What the clusters make of each class, from the lines of the Markdown table."""
-    first, _, *others = markdown_lines(report.by_class())
-    if not others:
+    """What the clusters make of each class."""
+    rows = [_line(name, cells) for name, *cells in map(cells_of, report.by_class())]
+    if not rows:
         return ""
-    rows = []
-    for line in others:
-        name, *cells = (part.strip() for part in line.strip("|").replace(r"\|", "\0").split("|"))
-        told = "".join(f"<td>{_plain(one)}</td>" for one in cells)
-        rows.append(f"<tr><th>{_plain(name)}</th>{told}</tr>".replace("\0", "|"))
-    heads = "".join(f"<th>{_plain(part.strip())}</th>" for part in first.strip("|").split("|")[1:])
+    caption = f"Of {report.classes} clusters of the first network and seed"
+    return _framed("Class by class", caption, [_heads(*TITLES)], rows)
+
+
+def _line(name: str, cells: Iterable[str]) -> str:
+    return f"<th>{_plain(name)}</th>" + "".join(f"<td>{_plain(one)}</td>" for one in cells)
+
+
+def _heads(first: str, *others: str) -> str:
+    told = "".join(f"<th>{_plain(one)}</th>" for one in others)
+    return f'<th rowspan="1">{_plain(first)}</th>{told}'
+
+
+def _framed(heading: str, caption: str, heads: Sequence[str], rows: Sequence[str]) -> str:
+    """A table under a heading, of lines that are elements already."""
+    told = f"<caption>{_plain(caption)}.</caption>" if caption else ""
+    head, body = ("".join(f"<tr>{line}</tr>" for line in lines) for lines in (heads, rows))
     return (
-        '<h2>Class by class</h2><div class="wide"><table>'
-        f"<caption>Of {report.classes} clusters of the first network and seed.</caption>"
-        f'<thead><tr><th rowspan="1">class</th>{heads}</tr></thead>'
-        f"<tbody>{''.join(rows)}</tbody></table></div>"
+        f'<h2>{_plain(heading)}</h2><div class="wide"><table>{told}'
+        f"<thead>{head}</thead><tbody>{body}</tbody></table></div>"
     )
 
 

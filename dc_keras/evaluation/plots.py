@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
@@ -34,7 +35,7 @@ def by_network(rows: Rows, figures: Mapping[str, str]) -> Figure:
         panel.set_title(figures[key], fontsize=10)
         panel.set_xlim(0, 1.28 * best or 1)
         panel.set_xticks([])
-        _plain(panel)
+        without_frame(panel)
         panel.tick_params(length=0)
         panel.spines["bottom"].set_visible(False)
     panels[0].invert_yaxis()
@@ -81,11 +82,12 @@ def by_number(
     panel.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     panel.grid(axis="y", color="#e4e4e4", linewidth=0.8)
     panel.set_axisbelow(True)
-    _plain(panel)
+    without_frame(panel)
     figure.legend(loc="outside right center", frameon=False, fontsize=9)
     return figure
 
 
-def _plain(panel) -> None:
+def without_frame(panel: Axes) -> None:
+    """Takes away the lines above and to the right of a plot, which tell nothing."""
     for side in ("top", "right"):
         panel.spines[side].set_visible(False)

@@ -23,7 +23,7 @@ def test_with_another_key_row_or_task_there_is_nothing(tmp_path):
         assert before.find(row, task, key) is None
 
 
-@pytest.mark.parametrize("row", ["../up", "..", "", "a\udcff", "/root/run"])
+@pytest.mark.parametrize("row", ["../up", "..", "", "a\udcff", "/a/run"])
 def test_no_name_of_a_row_leads_out_of_the_folder(tmp_path, row):
     before = MeasuredBefore(tmp_path / "in" / "side")
     before.keep(row, "knn", "key", MEASURED)

@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 
 from dc_keras.evaluation.compare.comparison import FIGURES, Compared, Comparison
 from dc_keras.evaluation.compare.settings import Setting
-from dc_keras.evaluation.plots import COLOURS
+from dc_keras.evaluation.plots import COLOURS, without_frame
 from dc_keras.evaluation.tables import Column, Table, markdown_table, plain_table
 from dc_keras.files import explain_write_errors, write_atomically
 
@@ -143,8 +143,7 @@ def figure(comparison: Comparison) -> Figure:
         panel.set_ylim(len(names) - 0.5, -0.5)
         panel.grid(axis="x", color="#e4e4e4", linewidth=0.8)
         panel.set_axisbelow(True)
-        for side in ("top", "right"):
-            panel.spines[side].set_visible(False)
+        without_frame(panel)
     return plot
 
 

@@ -6,10 +6,7 @@ from collections.abc import Mapping
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-# Okabe and Ito's colours, which colour-blind readers can tell apart, and a marker for each, which
-# tells networks apart without colour too.
-_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+from dc_keras.evaluation.plots import COLOURS, MARKS, without_frame
 
 
 def depth_plot(rows: Mapping[str, Mapping[str, float]], chance: float) -> Figure:
@@ -34,10 +31,10 @@ def depth_plot(rows: Mapping[str, Mapping[str, float]], chance: float) -> Figure
             range(len(layers)),
             [row.get(layer, math.nan) for layer in layers],
             label=network,
-            color=_COLORS[number % len(_COLORS)],
-            marker=_MARKERS[number % len(_MARKERS)],
+            color=COLOURS[number % len(COLOURS)],
+            marker=MARKS[number % len(MARKS)],
             # Of more networks than colours, those of the second round are dashed.
-            linestyle=("-", "--", ":")[number // len(_COLORS) % 3],
+            linestyle=("-", "--", ":")[number // len(COLOURS) % 3],
             markersize=5,
         )
     axes.axhline(chance, color="#666666", linewidth=1, linestyle=(0, (2, 2)), label="chance")
@@ -48,6 +45,6 @@ def depth_plot(rows: Mapping[str, Mapping[str, float]], chance: float) -> Figure
     axes.set_ylim(bottom=0)
     axes.grid(axis="y", color="#dddddd")
     axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
+    without_frame(axes)
     axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
     return figure

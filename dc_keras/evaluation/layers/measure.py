@@ -1,6 +1,7 @@
 """Probes every layer of a network, and says which layer to take."""
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import os
 import pathlib
@@ -11,10 +12,12 @@ import keras
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
+from dc_keras.errors import CannotWriteError
 from dc_keras.evaluation.labelled_images import Split
 from dc_keras.evaluation.layers.saved_probes import save_probes
 from dc_keras.evaluation.layers.stored import StoredFeatures, stored_features
 from dc_keras.evaluation.linear_probe import ProbeResult, linear_probe
+from dc_keras.evaluation.measured import Measured
 from dc_keras.seeds import derive_seed
 
 # What the names of the figures begin with.
@@ -42,16 +45,20 @@ class LayerOptions:
     probes: pathlib.Path | None = None
 
 
-def measure_layers(network: keras.Model, split: Split, options: LayerOptions) -> dict[str, float]:
+def measure_layers(network: keras.Model, split: Split, options: LayerOptions) -> Measured:
     """Probes the layers of a network by the convex protocol; see `probe_layers`.
 
     Returns:
-        Figures as of `figures_of`.
+        Figures as of `figures_of`, and which test images each probe classifies correctly.
     """
     results = probe_layers(network, split, options)
     if options.probes:
-        save_probes(options.probes, results, split.class_names)
-    return figures_of(results)
+        # Where nothing can be written, the figures are worth having all the same.
+        with contextlib.suppress(CannotWriteError):
+            save_probes(options.probes, results, split.class_names)
+    return Measured(
+        figures_of(results), {f"{PREFIX}{layer}": one.correct for layer, one in results.items()}
+    )
 
 
 def probe_layers(

@@ -33,7 +33,7 @@ def test_every_layer_is_measured_and_saved(tmp_path, rng):
     network = build_network(NetworkOptions(image_size=32, width=1 / 32, use_sobel=False), 4)
     split = Split(bright_and_dark(rng, 30), bright_and_dark(rng, 10), "")
     options = LayerOptions(8, 31, ("relu1_1", "fc7"), tmp_path, tmp_path / "probes")
-    figures = measure_layers(network, split, options)
+    figures = measure_layers(network, split, options).figures
     assert figures["layer_relu1_1"] == 1 and figures["layer_fc7_dim"] == 128
     assert sorted(path.name for path in (tmp_path / "probes").iterdir()) == [
         "fc7.npz",
