@@ -54,7 +54,9 @@ def test_a_disk_without_room_is_refused_before_anything_is_computed(tmp_path, ne
     monkeypatch.setattr(shutil, "disk_usage", lambda place: shutil._ntuple_diskusage(0, 0, free))
     sources = {"train": source(np.zeros((5, 32, 32, 3), np.uint8))}
     with (
-        pytest.raises(InputError, match="5 images of 128 values.*smaller --max_images, or make room"),
+        pytest.raises(
+            InputError, match="5 images of 128 values.*smaller --max_images, or make room"
+        ),
         stored_features(network, sources, ["fc7"], batch_size=2, folder=tmp_path),
     ):
         pass
