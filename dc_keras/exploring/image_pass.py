@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from dc_keras.data.pipelines import in_threads, unchanged
+from dc_keras.data.batches.ordered import readable_batches
 from dc_keras.data.pixels.center_crop import crop_and_thumbnail
 from dc_keras.data.sources.image_source import ImageSource
 from dc_keras.data.sources.inspection import find_unreadable
@@ -143,13 +143,7 @@ def _batches(
         )
         return crop, (index, thumbnail, size)
 
-    return unchanged(
-        tf.data.Dataset.from_tensor_slices(indices.astype(np.int64))
-        .apply(in_threads(load))
-        .ignore_errors(log_warning=False)
-        .batch(batch_size)
-        .prefetch(2)
-    )
+    return readable_batches(load, indices, batch_size)
 
 
 def _keep_rows(array: np.ndarray, rows: np.ndarray) -> None:

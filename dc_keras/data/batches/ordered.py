@@ -1,5 +1,7 @@
 """Batches of given images in given order, for the pass that computes features."""
 
+from collections.abc import Callable
+
 import numpy as np
 import tensorflow as tf
 
@@ -35,6 +37,24 @@ def ordered_batches(
     return unchanged(
         tf.data.Dataset.from_tensor_slices(np.asarray(indices, np.int64))
         .apply(in_threads(read_and_crop))
+        .batch(batch_size)
+        .prefetch(2)
+    )
+
+
+def readable_batches(load: Callable, indices: np.ndarray, batch_size: int) -> tf.data.Dataset:
+    """Batches of what is loaded for given indices, in order, without what cannot be read.
+
+    Args:
+        load: From an index, int64, to tensors, among them the index: others than were asked for
+            can be told by it.
+        indices: Which ones, integers `(m,)`.
+        batch_size: Elements in a batch; the last one may be smaller.
+    """
+    return unchanged(
+        tf.data.Dataset.from_tensor_slices(np.asarray(indices, np.int64))
+        .apply(in_threads(load))
+        .ignore_errors(log_warning=False)
         .batch(batch_size)
         .prefetch(2)
     )

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from dc_keras.data.pipelines import in_threads, unchanged
+from dc_keras.data.batches.ordered import readable_batches
 from dc_keras.data.pixels.center_crop import preprocess_for_clustering
 from dc_keras.data.sources.image_source import ImageSource
 from dc_keras.exploring.look.open_network import OpenNetwork
@@ -120,10 +120,4 @@ def _batches(
     def load(index):
         return preprocess_for_clustering(source.load(index), image_size, source.options), index
 
-    return unchanged(
-        tf.data.Dataset.from_tensor_slices(indices.astype(np.int64))
-        .apply(in_threads(load))
-        .ignore_errors(log_warning=False)
-        .batch(batch_size)
-        .prefetch(2)
-    )
+    return readable_batches(load, indices, batch_size)
