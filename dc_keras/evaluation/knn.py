@@ -57,7 +57,7 @@ def knn_accuracy(
         section 3.4, with its temperature and the 20 neighbours usual since. Time: exact search,
         2 n m d operations. Memory: one float32 copy of the training features.
     """
-    (accuracy,) = knn_accuracies(
+    (correct,) = knn_correct(
         train_features,
         train_labels,
         test_features,
@@ -65,43 +65,7 @@ def knn_accuracy(
         neighbors=(min(num_neighbors, len(train_features)),),
         temperature=temperature,
     ).values()
-    return accuracy
-
-
-def knn_accuracies(
-    train_features: np.ndarray,
-    train_labels: np.ndarray,
-    test_features: np.ndarray,
-    test_labels: np.ndarray,
-    *,
-    neighbors: Sequence[int] = MORE_NEIGHBORS,
-    temperature: float = TEMPERATURE,
-) -> dict[int, float]:
-    """As `knn_accuracy` for several numbers of neighbours, from one search.
-
-    Args:
-        train_features: float `(n, d)`.
-        train_labels: Integers `(n,)`.
-        test_features: float `(m, d)`.
-        test_labels: Integers `(m,)`.
-        neighbors: Numbers of neighbours that vote; those above n are left out.
-        temperature: As of `knn_accuracy`.
-
-    Returns:
-        Fractions of test images that are classified correctly by number of neighbours.
-
-    Raises:
-        InputError: If features are not finite.
-    """
-    correct = knn_correct(
-        train_features,
-        train_labels,
-        test_features,
-        test_labels,
-        neighbors=neighbors,
-        temperature=temperature,
-    )
-    return {number: float(found.mean()) for number, found in correct.items()}
+    return float(correct.mean())
 
 
 def knn_correct(
@@ -113,7 +77,15 @@ def knn_correct(
     neighbors: Sequence[int] = MORE_NEIGHBORS,
     temperature: float = TEMPERATURE,
 ) -> dict[int, np.ndarray]:
-    """As `knn_accuracies`, image by image.
+    """As `knn_accuracy` for several numbers of neighbours, from one search, image by image.
+
+    Args:
+        train_features: float `(n, d)`.
+        train_labels: Integers `(n,)`.
+        test_features: float `(m, d)`.
+        test_labels: Integers `(m,)`.
+        neighbors: Numbers of neighbours that vote; those above n are left out.
+        temperature: As of `knn_accuracy`.
 
     Returns:
         Which test images are classified correctly, boolean `(m,)`, by number of neighbours.

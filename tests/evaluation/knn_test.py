@@ -3,7 +3,7 @@ import pytest
 
 from dc_keras.errors import InputError
 from dc_keras.evaluation import knn
-from dc_keras.evaluation.knn import knn_accuracies, knn_accuracy
+from dc_keras.evaluation.knn import knn_accuracy, knn_correct
 
 
 def naive_predictions(train, labels, test, num_neighbors, temperature):
@@ -20,6 +20,11 @@ def naive_predictions(train, labels, test, num_neighbors, temperature):
             votes[labels[i]] = votes.get(labels[i], 0) + weight
         predictions.append(max(sorted(votes), key=votes.get))
     return np.array(predictions)
+
+
+def knn_accuracies(*data, neighbors):
+    correct = knn_correct(*data, neighbors=neighbors)
+    return {number: found.mean() for number, found in correct.items()}
 
 
 def blobs(rng, n, classes=5, dim=16, noise=1.2):

@@ -101,16 +101,13 @@ def stored_features(
         yield stored
 
 
-def check_disk(model: keras.Model, num_images: int, place: pathlib.Path) -> str:
+def check_disk(model: keras.Model, num_images: int, place: pathlib.Path) -> None:
     """Checks that the features of so many images have room on the disk.
 
     Args:
         model: As of `pooled.pooled_layers`.
         num_images: In all sets together.
         place: A folder that exists.
-
-    Returns:
-        What they need, as a sentence.
 
     Raises:
         InputError: If there is less.
@@ -125,10 +122,6 @@ def check_disk(model: keras.Model, num_images: int, place: pathlib.Path) -> str:
             f"where {free / 1e9:,.1f} GB are free. Give a smaller --max_images, or "
             "make room."
         )
-    return (
-        f"Features of {len(model.outputs)} layers of {num_images:,} images take "
-        f"{needed / 1e9:,.2f} GB of {place} until they are measured."
-    )
 
 
 def _store(

@@ -1,7 +1,6 @@
 """What a report tells of PASCAL VOC: its tables, and how the figures were measured."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from dc_keras.evaluation.tables import Column, Table
 from dc_keras.evaluation.voc.tunable import FC
@@ -36,26 +35,6 @@ def tables(layers: Sequence[str], tuned: Sequence[str] = ()) -> list[Table]:
                 )
             )
     return made
-
-
-def class_lines(name: str, details: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """A Markdown table of the eleven-point average precision of each class, by network.
-
-    Args:
-        name: Of a figure, such as "voc_svm_fc7".
-        details: Details of each network, of which those under `name` are told.
-
-    >>> found = {"mine": {"voc_svm_fc7": {"cat": {"eleven": 0.5}}}}
-    >>> class_lines("voc_svm_fc7", found)
-    ['| network | cat |', '| --- | ---: |', '| mine | 50.0% |']
-    """
-    rows = {network: found[name] for network, found in details.items() if name in found}
-    classes = list(dict.fromkeys(one for row in rows.values() for one in row))
-    lines = [["network", *classes], ["---", *("---:" for _ in classes)]]
-    for network, row in rows.items():
-        cells = [f"{row[one]['eleven']:.1%}" if one in row else "-" for one in classes]
-        lines.append([network, *cells])
-    return ["| " + " | ".join(line) + " |" for line in lines]
 
 
 def method(
