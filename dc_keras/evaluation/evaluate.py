@@ -5,23 +5,17 @@ figures alone.
 """
 
 import contextlib
-import dataclasses
 import pathlib
 import sys
 import tempfile
-from collections.abc import Iterator
 
-import keras
-import tensorflow as tf
 from absl import logging
 
 from dc_keras import assembly
 from dc_keras.config import EvaluationConfig, TrainingConfig
-from dc_keras.config.evaluation import NETWORK_FILE
-from dc_keras.data.batches.ordered import ordered_batches
 from dc_keras.data.sources.labels import describe_labels
 from dc_keras.errors import CannotWriteError, InputError
-from dc_keras.evaluation.calibration import CALIBRATION_IMAGES, calibrate
+from dc_keras.evaluation.compared import Compared, calibration_batches, what_it_started_from
 from dc_keras.evaluation.copies import count_copies
 from dc_keras.evaluation.exhibits import Exhibit
 from dc_keras.evaluation.labelled_images import (
@@ -32,45 +26,20 @@ from dc_keras.evaluation.labelled_images import (
 )
 from dc_keras.evaluation.lowshot import SIZES, sizes_within
 from dc_keras.evaluation.measured import Measured, MeasuredBefore, key_of
-from dc_keras.evaluation.measures import (
-    RETRIEVAL_PICTURE,
-    LayerProbes,
-    Protocol,
-    RetrievalTask,
-    VocTask,
-    measure,
-)
+from dc_keras.evaluation.measures import RETRIEVAL_PICTURE, LayerProbes, Protocol, measure
 from dc_keras.evaluation.over_epochs import agreement_figure, agreement_of_run
 from dc_keras.evaluation.patches import check_side
-from dc_keras.evaluation.report import CALIBRATED, GIVEN, RANDOM, TRAINED, EvaluationReport, Further
-from dc_keras.evaluation.retrieval import account as retrieval_account
-from dc_keras.evaluation.retrieval.retrieve import RetrievalProtocol
-from dc_keras.evaluation.retrieval.search import SearchOptions, open_search
+from dc_keras.evaluation.report import GIVEN, EvaluationReport
 from dc_keras.evaluation.showing import exhibits_of
-from dc_keras.evaluation.subjects import (
-    Subject,
-    check_can_be_judged,
-    file_subject,
-    layers_of,
-    network_subject,
-    patches_subject,
-    pixels_subject,
-    row_name,
-    run_subject,
-)
-from dc_keras.evaluation.supervised import supervised_network
+from dc_keras.evaluation.subjects import Subject, check_can_be_judged, row_name
+from dc_keras.evaluation.task_images import with_images_of_tasks
 from dc_keras.evaluation.text import to_terminal
-from dc_keras.evaluation.voc import account as voc_account
-from dc_keras.evaluation.voc.voc_images import open_voc
-from dc_keras.evaluation.voc.voc_tuning import TuningOptions
 from dc_keras.evaluation.writing import write_report
 from dc_keras.exploring.look.run_sheets import LookOptions, look_sheets
 from dc_keras.machine import configure_devices, make_strategy
-from dc_keras.models.architectures import LAST_CONV
 from dc_keras.runs.given import Given, load_given
 from dc_keras.runs.run_directory import RunDirectory
-from dc_keras.seeds import numpy_rng
-from dc_keras.starting_weights import StartingNetwork, build_from_weights
+from dc_keras.starting_weights import StartingNetwork
 
 
 def evaluate(config: EvaluationConfig) -> EvaluationReport:
@@ -100,7 +69,7 @@ def evaluate(config: EvaluationConfig) -> EvaluationReport:
     for judged in (run, *map(RunDirectory, config.other_runs())):
         check_can_be_judged(judged, split)
     report = _empty_report(config, settings, split, starting)
-    protocol = _with_images_of_tasks(
+    protocol = with_images_of_tasks(
         Protocol(
             clustering=assembly.clustering_options(settings),
             batch_size=config.batch_size,
@@ -109,7 +78,7 @@ def evaluate(config: EvaluationConfig) -> EvaluationReport:
         ),
         config,
         settings,
-        split,
+        split.train,
         report,
     )
     compared = Compared(config, run, settings, split, strategy, starting)
@@ -169,57 +138,6 @@ def _open_images(config: EvaluationConfig, run: RunDirectory, settings: Training
     return open_unlabelled_images(options, run, settings.data_dir)
 
 
-def _with_images_of_tasks(
-    protocol: Protocol,
-    config: EvaluationConfig,
-    settings: TrainingConfig,
-    split: Split,
-    report: EvaluationReport,
-) -> Protocol:
-    """Opens the images of the tasks that have some of their own, and tells the report of them."""
-    pixels = assembly.pixel_options(settings)
-    if "voc" in config.tasks():
-        voc = open_voc(config.voc_dir, pixels)
-        layers = (*layers_of(settings.arch), "fc6")
-        identity = key_of(
-            names=[*voc.train.images.names, *voc.test.images.names],
-            train=voc.train.labels,
-            test=voc.test.labels,
-        )
-        task = VocTask(voc, identity, config.tuned(), config.voc_steps)
-        options = [TuningOptions(parts=parts, iterations=task.steps) for parts in task.tuned]
-        lines = voc_account.method(voc, layers=layers, tuned=options)
-        tables = voc_account.tables(layers, task.tuned)
-        report.further += (Further(tuple(tables), tuple(lines)),)
-        protocol = dataclasses.replace(protocol, voc=task)
-    if "retrieval" in config.tasks():
-        search = open_search(
-            SearchOptions(
-                config.retrieval_dir,
-                config.queries,
-                config.whiten_dir,
-                max_bad_fraction=settings.max_bad_fraction,
-                seed=settings.seed,
-                pixels=pixels,
-            ),
-            split.train,
-        )
-        describe = RetrievalProtocol(
-            LAST_CONV[settings.arch], config.longest_side, seed=settings.seed
-        )
-        identity = key_of(
-            names=[*search.source.names, *search.others.names], queries=repr(search.queries)
-        )
-        lines = retrieval_account.method(search, describe)
-        further = Further(tuple(retrieval_account.tables(search)), tuple(lines))
-        report.further += (further,)
-        report.remarks += search.remarks
-        protocol = dataclasses.replace(
-            protocol, retrieval=RetrievalTask(search, identity, describe)
-        )
-    return protocol
-
-
 def _searches(folder: pathlib.Path) -> list[Exhibit]:
     """What some searches of the run's network found."""
     try:
@@ -256,89 +174,6 @@ def _look(run: RunDirectory, config: EvaluationConfig, report: EvaluationReport)
         report.remarks = (*report.remarks, str(error))
         return []
     return [Exhibit.of_picture(one.title, one.note, one.picture) for one in sheets]
-
-
-@dataclasses.dataclass(frozen=True)
-class Compared:
-    """A run, and what it is compared with.
-
-    Attributes:
-        config: Settings of the evaluation.
-        run: The run.
-        settings: Its settings.
-        split: Labelled images.
-        strategy: Of the devices.
-        starting: What the run started from.
-    """
-
-    config: EvaluationConfig
-    run: RunDirectory
-    settings: TrainingConfig
-    split: Split
-    strategy: tf.distribute.Strategy
-    starting: StartingNetwork
-
-    def subjects(self, supervised: pathlib.Path, images: str) -> Iterator[tuple[str, Subject]]:
-        """Yields what is compared, by name; each is made when its turn comes.
-
-        Args:
-            supervised: Where the network is kept that is trained with the labels.
-            images: A checksum of the images.
-        """
-        given = load_given(self.run)
-        told = given.told if given else "the trained network"
-        size = self.config.batch_size
-        yield (
-            GIVEN if given else TRAINED,
-            run_subject(told, self.run, self.split, self.strategy, size),
-        )
-        for name in self.config.baselines():
-            if name == "pixels":
-                yield name, pixels_subject(self.split, self.settings.image_size, size)
-            elif name == "patches":
-                yield (
-                    name,
-                    patches_subject(
-                        self.split, self.settings.image_size, size, seed=self.settings.seed
-                    ),
-                )
-            elif name in self.config.other_runs():
-                run = RunDirectory(name)
-                yield name, run_subject(f"the run {name}", run, self.split, self.strategy, size)
-            elif name.endswith(NETWORK_FILE):
-                yield name, file_subject(name, self.split, self.settings.image_size, size)
-            elif not given:
-                for row, network in self.networks(name, supervised, images):
-                    yield (
-                        row,
-                        network_subject(
-                            f"the {row} network",
-                            network,
-                            self.split,
-                            layers_of(self.settings.arch),
-                            size,
-                        ),
-                    )
-
-    def networks(
-        self, name: str, supervised: pathlib.Path, images: str
-    ) -> Iterator[tuple[str, keras.Model]]:
-        """The networks of a baseline, by name; arguments as of `subjects`."""
-        if name == "random":
-            with self.strategy.scope():
-                network = assembly.build_untrained(self.settings)
-            yield RANDOM, network
-            _calibrate(network, self.settings, self.split)
-            yield CALIBRATED, network
-        if name == "init" and self.starting.network:
-            yield name, self.starting.network
-        if name == "supervised":
-            yield (
-                name,
-                supervised_network(
-                    self.settings, self.split, self.strategy, folder=supervised, images=images
-                ),
-            )
 
 
 def _split_options(config: EvaluationConfig, settings: TrainingConfig) -> SplitOptions:
@@ -383,7 +218,7 @@ def _empty_report(
         copies=copies.exact,
         near_copies=copies.near,
         images=copies.images,
-        calibration=_calibration(settings, len(split.train))[1],
+        calibration=calibration_batches(settings, len(split.train))[1],
         start=starting.source,
         tasks=config.tasks(),
         class_names=split.class_names,
@@ -391,24 +226,6 @@ def _empty_report(
         test_names=tuple(split.test.names),
         test_labels=split.test_labels,
     )
-
-
-def what_it_started_from(
-    config: EvaluationConfig, settings: TrainingConfig, strategy: tf.distribute.Strategy
-) -> StartingNetwork:
-    """What the run started from, if that is asked for: read before anything takes time.
-
-    Raises:
-        InputError: If it started from random weights, or the others cannot be read any more.
-    """
-    if "init" not in config.baselines():
-        return StartingNetwork()
-    if not settings.init_from:
-        raise InputError(
-            "The run started from random weights. Received: --baseline=init for "
-            f"--run_dir={config.run_dir}, which had no --init_from. Use --baseline=random."
-        )
-    return build_from_weights(settings, strategy)
 
 
 def _remarks(given: Given | None) -> tuple[str, ...]:
@@ -446,24 +263,3 @@ def _check_writable(folder: pathlib.Path) -> None:
             folder,
             error,
         )
-
-
-def _calibration(settings: TrainingConfig, num_images: int) -> tuple[int, str]:
-    """How many batches the statistics of the random network are fitted to, and that in words."""
-    batch_size = min(settings.batch_size, num_images)
-    count = max(1, min(CALIBRATION_IMAGES, num_images) // batch_size)
-    return count, f"{count:,} batches of {batch_size:,} training images"
-
-
-def _calibrate(network: keras.Model, settings: TrainingConfig, split: Split) -> None:
-    """Fits the statistics of a random network to centre crops of random training images."""
-    num_images = len(split.train)
-    count, _ = _calibration(settings, num_images)
-    drawn = numpy_rng(settings.seed, "calibration").permutation(num_images)
-    batches = ordered_batches(
-        split.train,
-        drawn[: count * settings.batch_size],
-        image_size=settings.image_size,
-        batch_size=settings.batch_size,
-    )
-    calibrate(network, batches)

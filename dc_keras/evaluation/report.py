@@ -226,17 +226,21 @@ class EvaluationReport:
             f"{' of k-means' if self.training_method != 'kmeans' else ''}, seed {self.seed}"
         )
 
-    def by_class(self) -> list[ClassRow]:
-        """The clusters of the first network class by class, of as many clusters as classes.
+    def class_counts(self) -> np.ndarray | None:
+        """Test images that classes and clusters have in common, as of `common_images`.
 
-        They are those of the test images by the first seed; none where they were not measured.
+        The clusters are those of the first network and seed, as many as classes; None where they
+        were not measured.
         """
         clusters = next(iter(self.of_images.values()), {}).get("clusters_classes")
         if clusters is None:
-            return []
-        return class_table(
-            common_images(self.test_labels, clusters, self.classes), self.class_names
-        )
+            return None
+        return common_images(self.test_labels, clusters, self.classes)
+
+    def by_class(self) -> list[ClassRow]:
+        """What these clusters make of each class; nothing where they were not measured."""
+        counts = self.class_counts()
+        return [] if counts is None else class_table(counts, self.class_names)
 
     def told_copies(self) -> list[str]:
         """Sentences about test images that are training images, too, or nearly."""

@@ -3,7 +3,7 @@
 import dataclasses
 
 from dc_keras.evaluation import plots
-from dc_keras.evaluation.class_table import common_images, confusion_matrix
+from dc_keras.evaluation.class_table import confusion_matrix
 from dc_keras.evaluation.confusion import confusion_figure
 from dc_keras.evaluation.exhibits import Exhibit
 from dc_keras.evaluation.layers import account as layers_account
@@ -47,11 +47,10 @@ def exhibits_of(report: EvaluationReport) -> list[Exhibit]:
 
 def _clusters_by_class(report: EvaluationReport) -> list[Exhibit]:
     """Which classes the clusters of the run tell apart, of as many clusters as classes."""
-    clusters = next(iter(report.of_images.values()), {}).get("clusters_classes")
-    if clusters is None:
+    counts = report.class_counts()
+    if counts is None:
         return []
-    matrix = confusion_matrix(common_images(report.test_labels, clusters, report.classes))
-    figure = confusion_figure(matrix, report.class_names)
+    figure = confusion_figure(confusion_matrix(counts), report.class_names)
     if figure is None:
         return []
     note = (

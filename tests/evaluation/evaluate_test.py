@@ -12,7 +12,8 @@ from dc_keras.assembly import build_untrained
 from dc_keras.config import EvaluationConfig
 from dc_keras.errors import CannotWriteError, InputError
 from dc_keras.evaluation import patches
-from dc_keras.evaluation.evaluate import Compared, evaluate, what_it_started_from
+from dc_keras.evaluation.compared import Compared, what_it_started_from
+from dc_keras.evaluation.evaluate import evaluate
 from dc_keras.evaluation.text import to_markdown
 from dc_keras.runs.run_directory import RunDirectory
 from fresh_process import parts_loaded_with
