@@ -268,6 +268,16 @@ def explain_write_errors(path: str | os.PathLike) -> Iterator[None]:
         ) from error
 
 
+def make_folder(path: str | os.PathLike) -> None:
+    """Makes a folder with all above it, where they are missing.
+
+    Raises:
+        CannotWriteError: If the disk does not let it be made, or something else is there.
+    """
+    with explain_write_errors(path):
+        pathlib.Path(path).mkdir(parents=True, exist_ok=True)
+
+
 @contextlib.contextmanager
 def tensorflow_errors_as_os_errors() -> Iterator[None]:
     """Turns errors of TensorFlow while it writes files into the OSErrors of Python's own files.

@@ -12,6 +12,7 @@ from dc_keras.files import (
     check_output_file,
     check_output_folder,
     explain_write_errors,
+    make_folder,
     remove_directory,
     remove_leftovers,
     tensorflow_errors_as_os_errors,
@@ -221,3 +222,12 @@ def test_files_of_others_are_no_leftovers(tmp_path):
 def test_a_folder_that_is_not_there_has_no_leftovers(tmp_path):
     remove_leftovers(tmp_path / "absent")
     assert not (tmp_path / "absent").exists()
+
+
+def test_a_folder_is_made_with_all_above_it_or_the_reason_is_told(tmp_path):
+    make_folder(tmp_path / "a" / "b")
+    make_folder(tmp_path / "a" / "b")
+    assert (tmp_path / "a" / "b").is_dir()
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(CannotWriteError, match="file.in"):
+        make_folder(tmp_path / "file" / "in")

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from dc_keras.files import explain_write_errors, write_atomically
+from dc_keras.files import make_folder, write_atomically
 
 
 def write_picture(path: pathlib.Path, picture: np.ndarray) -> None:
@@ -18,8 +18,7 @@ def write_picture(path: pathlib.Path, picture: np.ndarray) -> None:
     Raises:
         CannotWriteError: If the disk is full, or does not let it be written.
     """
-    with explain_write_errors(path.parent):
-        path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     with write_atomically(path, "wb") as file:
         file.write(_png(picture))
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from dc_keras.files import explain_write_errors, write_atomically
+from dc_keras.files import make_folder, write_atomically
 
 # Of the array that holds all but the arrays.
 _CONTENT = "content"
@@ -106,8 +106,7 @@ class MeasuredBefore:
             CannotWriteError: If it cannot be written.
         """
         path = self._path(row, task)
-        with explain_write_errors(path.parent):
-            path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         content = {
             "key": key,
             "figures": {name: float(value) for name, value in measured.figures.items()},

@@ -11,7 +11,7 @@ from dc_keras.evaluation.exhibits import Exhibit
 from dc_keras.evaluation.page import to_html
 from dc_keras.evaluation.report import EvaluationReport
 from dc_keras.evaluation.text import to_markdown
-from dc_keras.files import explain_write_errors, write_atomically
+from dc_keras.files import make_folder, write_atomically
 
 
 def write_report(
@@ -35,8 +35,7 @@ def write_report(
         CannotWriteError: If the disk is full, or does not let it be written.
     """
     directory = pathlib.Path(directory)
-    with explain_write_errors(directory):
-        directory.mkdir(parents=True, exist_ok=True)
+    make_folder(directory)
     texts = {
         ".json": report.to_json(),
         ".md": to_markdown(report),

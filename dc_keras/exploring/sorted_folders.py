@@ -29,6 +29,7 @@ from dc_keras.files import (
     check_output_folder,
     copy_file,
     explain_write_errors,
+    make_folder,
     remove_leftovers,
     write_atomically,
 )
@@ -210,8 +211,7 @@ def sort_images(
             put there before stay.
     """
     folder = pathlib.Path(out)
-    with explain_write_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     _write_journal(folder, [(action, place) for place in places])
     act = {LINK: _link, COPY: _copy, MOVE: _move}[action]
     for done, place in enumerate(

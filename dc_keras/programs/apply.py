@@ -14,7 +14,7 @@ import pathlib
 
 from dc_keras.config import ApplyConfig as Settings
 from dc_keras.errors import InputError
-from dc_keras.files import explain_write_errors
+from dc_keras.files import explain_write_errors, make_folder
 from dc_keras.process import load_libraries_quietly, printable
 from dc_keras.programs.run import command
 
@@ -56,8 +56,7 @@ def _apply(run, labels: str, folder: pathlib.Path) -> str:
     )
     labelled = apply_labels(groups, clusters, num_clusters)
     check_groups_file(folder / _GROUPS)
-    with explain_write_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     write_groups(folder / _GROUPS, names, clusters, labelled)
     save_names(run, labelled.cluster_names)
     named = sum(name != "" for name in labelled.cluster_names)

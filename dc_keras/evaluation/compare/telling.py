@@ -11,7 +11,7 @@ from dc_keras.evaluation.compare.comparison import FIGURES, Compared, Comparison
 from dc_keras.evaluation.compare.settings import Setting
 from dc_keras.evaluation.plots import COLOURS, without_frame
 from dc_keras.evaluation.tables import Column, Table, markdown_table, plain_table
-from dc_keras.files import explain_write_errors, write_atomically
+from dc_keras.files import make_folder, write_atomically
 
 # Larger probabilities, corrected for their number, count as chance.
 CHANCE = 0.05
@@ -161,8 +161,7 @@ def write(comparison: Comparison, folder: str | os.PathLike) -> pathlib.Path:
         CannotWriteError: If the disk is full, or does not let it be written.
     """
     folder = pathlib.Path(folder)
-    with explain_write_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     for ending, text in (("json", comparison.to_json()), ("md", to_markdown(comparison))):
         with write_atomically(folder / f"comparison.{ending}") as file:
             file.write(text)

@@ -10,7 +10,7 @@ import numpy as np
 
 from dc_keras.errors import InputError
 from dc_keras.evaluation.linear_probe import ProbeResult
-from dc_keras.files import explain_write_errors, write_atomically
+from dc_keras.files import make_folder, write_atomically
 
 _ARRAYS = ("weights", "bias", "mean", "scale", "class_names")
 
@@ -69,8 +69,7 @@ def save_probes(
         CannotWriteError: If a file cannot be written.
     """
     folder = pathlib.Path(folder)
-    with explain_write_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     for layer, result in results.items():
         with write_atomically(folder / f"{layer}.npz", "wb") as file:
             np.savez(
