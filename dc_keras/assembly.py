@@ -13,6 +13,7 @@ from dc_keras.clustering.kmeans import KMeansOptions
 from dc_keras.clustering.pseudo_labels import ClusteringOptions
 from dc_keras.config.images import value_range
 from dc_keras.config.training import TrainingConfig, batch_not_divisible
+from dc_keras.data.batches.ordered import ordered_batches
 from dc_keras.data.batches.samplers import make_sampler
 from dc_keras.data.batches.training import TrainingBatches
 from dc_keras.data.pixels.augmentation import Augmentation
@@ -29,6 +30,11 @@ from dc_keras.models.architectures import build_network
 from dc_keras.models.coupled_sgd import CoupledSGD
 from dc_keras.models.deepcluster import DeepCluster
 from dc_keras.models.options import NetworkOptions
+from dc_keras.models.patch_whitening import PATCHES, fit_filters
+from dc_keras.seeds import numpy_rng
+
+# Images that the first layer is fitted to, at most, and how many of them are in memory at once.
+_IMAGES_TO_WHITEN, _BATCH_TO_WHITEN = 2000, 100
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,7 +103,7 @@ def with_pixel_options(config: TrainingConfig, options: PixelOptions) -> Trainin
 def augmentation(config: TrainingConfig) -> Augmentation:
     """How training images are changed."""
     return Augmentation(
-        image_size=config.image_size,
+        image_size=config.crop_size or config.image_size,
         min_area=config.crop_min_area,
         hflip=config.hflip,
         color_jitter=config.color_jitter,
@@ -144,6 +150,7 @@ def network_options(config: TrainingConfig) -> NetworkOptions:
         arch=config.arch,
         width=config.width,
         use_sobel=config.sobel,
+        whitened_patches=config.whitened_patches,
         dropout=config.dropout,
         scaled_fc_init=config.fc_init == "scaled",
         fc_norm=config.fc_norm,
@@ -163,6 +170,25 @@ def build_untrained(config: TrainingConfig, num_outputs: int | None = None) -> k
     """
     with precision_of_layers(config.precision):
         return build_network(network_options(config), num_outputs or config.num_clusters)
+
+
+def fit_first_layer(network: keras.Model, config: TrainingConfig, source: ImageSource) -> None:
+    """Gives a network the filters of its fixed first layer, if it has one: those of its images.
+
+    Args:
+        network: From images to logits, not trained yet.
+        config: The settings.
+        source: The images; up to 2,000 are looked at.
+    """
+    if not config.whitened_patches:
+        return
+    count = min(len(source), _IMAGES_TO_WHITEN)
+    drawn = numpy_rng(config.seed, "whitened patches").choice(len(source), count, replace=False)
+    batches = ordered_batches(
+        source, drawn, image_size=config.image_size, batch_size=_BATCH_TO_WHITEN
+    )
+    filters = fit_filters(batches.as_numpy_iterator(), config.whitened_patches)
+    network.get_layer(PATCHES).kernel.assign(filters)
 
 
 def build_trainer(

@@ -18,7 +18,9 @@ from dc_keras.machine import PRECISIONS, STRATEGIES
 FC_INITS = ("published", "scaled")
 CLUSTERINGS = ("kmeans", "pic")
 SAMPLERS = ("uniform", "natural", "reweight", "released")
-ARCHITECTURES = ("vgg16", "alexnet")
+ARCHITECTURES = ("vgg16", "alexnet", "compact")
+# What the side of the input must be a multiple of; alexnet takes all from 63 pixels on.
+STRIDES = {"vgg16": 32, "compact": 8}
 CACHES = ("auto", "ram", "disk", "off")
 ON_COLLAPSE = ("warn", "stop")
 HEADS = ("linear", "cosine")
@@ -181,8 +183,8 @@ class TrainingConfig(Config):
     # Images.
     image_size: int = flag(
         224,
-        "Side of the network's input in pixels: a multiple of 32 for vgg16, at least 63 for "
-        "alexnet.",
+        "Side of the network's input in pixels: a multiple of 32 for vgg16, of 8 for compact, at "
+        "least 63 for alexnet.",
     )
     fit: str = flag(
         "crop",
@@ -202,6 +204,13 @@ class TrainingConfig(Config):
         above=0,
         at_most=1,
     )
+    crop_size: int = flag(
+        0,
+        "Side in pixels that random training crops are resized to, with --arch=compact; 0: "
+        "--image_size. Crops show things larger than whole images do: at three quarters of the "
+        "side they are as large as in use, and training takes half of the time.",
+        at_least=0,
+    )
     hflip: bool = flag(True, "Mirror half of the training images left to right.")
     color_jitter: float = flag(
         0.0,
@@ -217,10 +226,20 @@ class TrainingConfig(Config):
     # Network.
     arch: str = flag(
         "vgg16",
-        "vgg16 or alexnet, both with batch norm, as published.",
+        "vgg16 or alexnet, both with batch norm, as published; compact: for images up to about 100 "
+        "pixels, with fewer poolings and no fully connected layers but a projection behind the "
+        "features.",
         choices=ARCHITECTURES,
     )
     sobel: bool = flag(True, "Show the network image gradients instead of colours.")
+    whitened_patches: int = flag(
+        0,
+        "Side of the patches, such as 3, that a fixed first layer whitens: it looks along their "
+        "principal directions, found in the images when the run begins. Needs --sobel=false; of "
+        "--arch=compact it is the first convolution. 0: no such layer.",
+        at_least=0,
+        at_most=11,
+    )
     width: float = flag(
         1.0,
         "Multiplies the number of channels and units; 1 is published.",
@@ -229,7 +248,7 @@ class TrainingConfig(Config):
     )
     dropout: float = flag(
         0.5,
-        "Dropout rate between the two fully connected layers; of alexnet before both.",
+        "Dropout rate before the last fully connected layer; of alexnet before both.",
         at_least=0,
         below=1,
     )
@@ -250,7 +269,7 @@ class TrainingConfig(Config):
     )
 
     fc_norm: bool = flag(
-        False, "Batch norm behind both fully connected layers; features are taken behind it."
+        False, "Batch norm behind fully connected layers; features are taken behind it."
     )
     head: str = flag(
         "linear",
@@ -507,8 +526,23 @@ class TrainingConfig(Config):
             # Smaller images would leave nothing after the last pooling.
             expect(self.image_size >= 63, "image_size", "at least 63 for --arch=alexnet")
         else:
-            nearest = max(32, round(self.image_size / 32) * 32)
-            expect(self.image_size == nearest, "image_size", f"a multiple of 32, such as {nearest}")
+            step = STRIDES[self.arch]
+            nearest = max(step, round(self.image_size / step) * step)
+            expected = f"a multiple of {step}, such as {nearest}"
+            expect(self.image_size == nearest, "image_size", expected)
+        expect(
+            self.whitened_patches == 0 or self.whitened_patches % 2 == 1,
+            "whitened_patches",
+            "0 or an odd number, such as 3",
+        )
+        if self.crop_size:
+            largest = self.image_size if self.arch == "compact" else 0
+            multiple = self.crop_size % STRIDES["compact"] == 0
+            expect(
+                multiple and self.crop_size <= largest,
+                "crop_size",
+                f"a multiple of {STRIDES['compact']}, at most --image_size, with --arch=compact",
+            )
         expect(
             "pca_dim" in self.to_choose or self.pca_images > self.pca_dim,
             "pca_images",
@@ -554,6 +588,11 @@ class TrainingConfig(Config):
             for field in dataclasses.fields(self)
             if getattr(self, field.name) != field.default
         }
+        if self.sobel and self.whitened_patches:
+            found.append(
+                "Patches are whitened with their colours, which Sobel filters take away. Received: "
+                f"--whitened_patches={self.whitened_patches} with --sobel=true. Add --sobel=false."
+            )
         if self.head == "linear" and "temperature" in changed:
             found.append(
                 "A linear head has no temperature. Received: --temperature="

@@ -100,6 +100,7 @@ class Compared:
         if name == "random":
             with self.strategy.scope():
                 network = assembly.build_untrained(self.settings)
+                assembly.fit_first_layer(network, self.settings, self.split.train)
             yield RANDOM, network
             _calibrate(network, self.settings, self.split)
             yield CALIBRATED, network

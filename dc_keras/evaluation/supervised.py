@@ -49,6 +49,7 @@ def supervised_network(
     schedule = Schedule.of(settings, len(split.train))
     with strategy.scope():
         network = assembly.build_untrained(settings, num_outputs=len(split.class_names))
+        assembly.fit_first_layer(network, settings, split.train)
         model = assembly.build_trainer(settings, schedule, network)
     batches = assembly.training_batches(settings, split.train, schedule)
     batches.sampler.set_labels(split.train_labels)

@@ -1,15 +1,16 @@
-"""The published networks by name, as `--arch` and PyTorch's checkpoints call them."""
+"""The networks by name, as `--arch` and PyTorch's checkpoints call them."""
 
 import keras
 
 from dc_keras.models.alexnet import build_alexnet
+from dc_keras.models.compact import build_compact
 from dc_keras.models.options import NetworkOptions
 from dc_keras.models.vgg import build_vgg16
 
-_BUILDERS = {"vgg16": build_vgg16, "alexnet": build_alexnet}
+_BUILDERS = {"vgg16": build_vgg16, "alexnet": build_alexnet, "compact": build_compact}
 
 # The output of the last convolution, after batch norm and ReLU and before its pooling.
-LAST_CONV = {"vgg16": "relu5_3", "alexnet": "relu5"}
+LAST_CONV = {"vgg16": "relu5_3", "alexnet": "relu5", "compact": "relu4_2"}
 
 
 def build_network(options: NetworkOptions, num_clusters: int) -> keras.Model:

@@ -8,6 +8,7 @@ import keras
 
 from dc_keras.models.layers import BatchNormalization, Convolution, CosineHead, Dense
 from dc_keras.models.options import NetworkOptions
+from dc_keras.models.patch_whitening import patches
 from dc_keras.models.sobel import full_precision, normalize, sobel
 from dc_keras.seeds import derive_seed
 
@@ -46,7 +47,11 @@ def front_end(options: NetworkOptions) -> tuple[keras.KerasTensor, keras.KerasTe
     """
     images = keras.Input((options.image_size, options.image_size, 3), dtype="uint8", name="images")
     x = normalize()(images)
-    return images, sobel()(x) if options.use_sobel else x
+    if options.use_sobel:
+        x = sobel()(x)
+    if options.whitened_patches:
+        x = patches(x, options.whitened_patches)
+    return images, x
 
 
 def conv_bn_relu(
@@ -115,35 +120,78 @@ def classifier(
     Reference:
         Caron et al. 2018, section 4.
     """
-    seed, dropout = options.seed, options.dropout
-
-    def initializer(x, name, published_fan_in):
-        scaled_init = options.scaled_fc_init
-        stddev = fc_stddev(x.shape[-1], published_fan_in) if scaled_init else FC_STDDEV
-        return keras.initializers.RandomNormal(
-            stddev=stddev, seed=derive_seed(seed, f"init {name}")
-        )
-
-    def dense(x, name, published_fan_in):
-        units = scaled(FULLY_CONNECTED, options.width)
-        kernel = initializer(x, name, published_fan_in)
-        if not options.fc_norm:
-            return Dense(units, kernel_initializer=kernel, name=name)(x)
-        x = Dense(units, use_bias=False, kernel_initializer=kernel, name=f"{name}_linear")(x)
-        return BatchNormalization(momentum=0.9, epsilon=1e-5, name=name)(x)
-
+    units = scaled(FULLY_CONNECTED, options.width)
     x = keras.layers.Flatten(name="flatten")(x)
     if dropout_at_start:
-        x = keras.layers.Dropout(dropout, seed=derive_seed(seed, "dropout5"), name="dropout5")(x)
-    x = dense(x, "fc6", published_inputs)
+        x = dropout(x, "dropout5", options)
+    x = fully_connected(x, units, "fc6", options, published_inputs=published_inputs)
     x = keras.layers.ReLU(name="relu6")(x)
-    x = keras.layers.Dropout(dropout, seed=derive_seed(seed, "dropout"), name="dropout")(x)
-    x = dense(x, "fc7", FULLY_CONNECTED)
-    head = {
-        "kernel_initializer": initializer(x, "head", FULLY_CONNECTED),
+    x = dropout(x, "dropout", options)
+    x = fully_connected(x, units, "fc7", options)
+    if options.temperature is None:
+        x = keras.layers.ReLU(name="relu7")(x)
+    return head(x, num_clusters, options)
+
+
+def dropout(x: keras.KerasTensor, name: str, options: NetworkOptions) -> keras.KerasTensor:
+    """A layer of dropout with draws of its own."""
+    return keras.layers.Dropout(options.dropout, seed=derive_seed(options.seed, name), name=name)(x)
+
+
+def fully_connected(
+    x: keras.KerasTensor,
+    units: int,
+    name: str,
+    options: NetworkOptions,
+    *,
+    published_inputs: int = FULLY_CONNECTED,
+) -> keras.KerasTensor:
+    """A fully connected layer, with batch norm behind it where the options say so.
+
+    Args:
+        x: Its input, float `(n, c)`.
+        units: Its outputs.
+        name: Of the last of its layers.
+        options: Initial weights, and whether there is batch norm.
+        published_inputs: Inputs of the published layer that it stands for.
+
+    Returns:
+        Its output, before any ReLU, float `(n, units)`.
+    """
+    kernel = _initializer(x, name, published_inputs, options)
+    if not options.fc_norm:
+        return Dense(units, kernel_initializer=kernel, name=name)(x)
+    x = Dense(units, use_bias=False, kernel_initializer=kernel, name=f"{name}_linear")(x)
+    return BatchNormalization(momentum=0.9, epsilon=1e-5, name=name)(x)
+
+
+def head(x: keras.KerasTensor, num_clusters: int, options: NetworkOptions) -> keras.KerasTensor:
+    """The last layer: of cosines where the options have a temperature, else linear.
+
+    Args:
+        x: Its input, float `(n, c)`.
+        num_clusters: Its outputs.
+        options: Its temperature, and how weights start.
+
+    Returns:
+        Logits, float `(n, num_clusters)`.
+    """
+    kind = {
+        "kernel_initializer": _initializer(x, "head", FULLY_CONNECTED, options),
         "dtype": full_precision(),
         "name": "head",
     }
     if options.temperature is not None:
-        return CosineHead(num_clusters, options.temperature, **head)(x)
-    return Dense(num_clusters, **head)(keras.layers.ReLU(name="relu7")(x))
+        return CosineHead(num_clusters, options.temperature, **kind)(x)
+    return Dense(num_clusters, **kind)(x)
+
+
+def _initializer(
+    x: keras.KerasTensor, name: str, published_inputs: int, options: NetworkOptions
+) -> keras.initializers.Initializer:
+    """What a fully connected layer's weights are drawn from."""
+    scaled_init = options.scaled_fc_init
+    stddev = fc_stddev(x.shape[-1], published_inputs) if scaled_init else FC_STDDEV
+    return keras.initializers.RandomNormal(
+        stddev=stddev, seed=derive_seed(options.seed, f"init {name}")
+    )

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from dc_keras.models.feature_extractor import FEATURES
 from dc_keras.models.instance_contrast import instance_contrast
 from dc_keras.models.layers import CosineHead
 from dc_keras.seeds import numpy_rng
@@ -82,16 +83,18 @@ class DeepCluster(keras.Model):
         head_variables = self.head.trainable_variables
         backbone_variables = self.backbone_variables
         # Made when the step is traced; as an attribute it would count as a layer.
-        seen_by_head = keras.Model(self.input, [self.head.input, self.output])
+        seen_by_head = at_size(
+            keras.Model(self.input, [self.head.input, self.output]), images.shape[1]
+        )
         with tf.GradientTape() as tape:
-            features, logits = seen_by_head(images, training=True)
+            projected, logits = seen_by_head(images, training=True)
             losses = tf.nn.sparse_softmax_cross_entropy_with_logits(
                 labels, tf.cast(logits, tf.float32)
             )
             if weights is not None:
                 losses *= weights
             if self._instance_weight:
-                contrast = instance_contrast(features, labels, self._instance_temperature)
+                contrast = instance_contrast(projected, labels, self._instance_temperature)
                 weight = self._instance_weight
                 losses = (1.0 - weight) * losses + weight * contrast
             loss = self.optimizer.scale_loss(tf.reduce_mean(losses) / replicas)
@@ -126,23 +129,31 @@ class DeepCluster(keras.Model):
     def start_head_from(self, centers: np.ndarray) -> None:
         """Makes the head tell clusters by their centres, and gives its optimizer a fresh start.
 
-        The row of a cosine head is the centre itself. The row of a linear head is the centre,
-        behind the ReLU that it sees, less the mean of all centres; rows are as long on average as
-        those drawn at random.
+        The row of a cosine head is the centre itself, behind the layers that stand between features
+        and head. The row of a linear head is the same, behind the ReLU that it sees, less the mean
+        of all centres; rows are as long on average as those drawn at random.
 
         Args:
             centers: Features of the clusters' centres, float `(num_clusters, feature_dim)`.
         """
+        rows = self._as_the_head_sees(centers)
         if isinstance(self.head, CosineHead):
-            kernel = centers.T
+            kernel = rows.T
         else:
-            rows = np.maximum(centers, 0.0)
             rows = rows - rows.mean(axis=0)
             length = np.linalg.norm(rows, axis=1).mean()
             wanted = self.head.kernel_initializer.stddev * rows.shape[1] ** 0.5
             # Centres that are all alike have no direction to give.
             kernel = rows.T * (wanted / length if length > 0 else 1.0)
         self._start_head(kernel)
+
+    def _as_the_head_sees(self, features: np.ndarray) -> np.ndarray:
+        """Features `(n, d)` behind the layers that stand between them and the head."""
+        start, end = self.get_layer(FEATURES).output, self.head.input
+        if start is end:
+            return features
+        between = keras.Model(start, end)
+        return np.array(between(features.astype("float32"), training=False), np.float32)
 
     def _start_head(self, kernel: np.ndarray) -> None:
         self.head.kernel.assign(kernel.astype("float32"))
@@ -174,6 +185,19 @@ class DeepCluster(keras.Model):
 
     def _dropouts(self) -> list[keras.layers.Layer]:
         return [layer for layer in self.layers if getattr(layer, "seed_generator", None)]
+
+
+def at_size(network: keras.Model, side: int) -> keras.Model:
+    """A network for images of another size, of the same layers with the same weights.
+
+    Args:
+        network: From uint8 images `(n, s, s, 3)`; without layers that need maps of one size.
+        side: Of the images that are wanted, in pixels.
+    """
+    if side == network.input_shape[1]:
+        return network
+    images = keras.Input((side, side, 3), dtype="uint8")
+    return keras.models.clone_model(network, images, clone_function=lambda layer: layer)
 
 
 def plain_network(model: keras.Model) -> keras.Model:

@@ -14,14 +14,23 @@ import numpy as np
 
 from dc_keras.errors import InputError
 from dc_keras.models.blocks import FULLY_CONNECTED, scaled
+from dc_keras.models.compact import PROJECTION
+from dc_keras.models.patch_whitening import PATCHES
 
 Shape = tuple[int, ...]
 Shapes = Mapping[str, Shape]
 
-# By architecture: the kernel of the first convolution, and its channels in the published network.
-_FIRST = {"vgg16": ("conv1_1/kernel", 64), "alexnet": ("conv1/kernel", 96)}
-# Those behind which batch norm stands have another name; see `models.blocks`.
-_FC7 = {False: "fc7/kernel", True: "fc7_linear/kernel"}
+# By architecture: the first convolution; and a convolution and a fully connected layer that no
+# other architecture has both of, with their outputs at width 1.
+_TELLING = {
+    "vgg16": ("conv1_1", ("conv1_1", 64), ("fc7", FULLY_CONNECTED)),
+    "alexnet": ("conv1", ("conv1", 96), ("fc7", FULLY_CONNECTED)),
+    "compact": ("conv1_1", ("conv2_1", 128), ("projection", PROJECTION[-1])),
+}
+# Layers behind which batch norm stands have another name; see `models.blocks`.
+_WITH_NORM = {False: "", True: "_linear"}
+# What the names of fully connected layers begin with.
+_CONNECTED = ("fc", "projection")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +38,7 @@ class Kind:
     """What names and shapes tell of a network, as its flags would.
 
     Attributes:
-        arch: "vgg16" or "alexnet".
+        arch: "vgg16", "alexnet" or "compact".
         width: Factor of the published numbers of channels and units.
         sobel: Whether it sees gradients and not colours.
         fc_norm: Whether batch norm follows its fully connected layers.
@@ -81,11 +90,11 @@ def weights_that_fit(wanted: Shapes, given: Mapping[str, np.ndarray]) -> Initial
     if kind is None:
         raise InputError(
             "The weights are not those of a network of this program. Received: "
-            f"{_some(shapes) or 'no weights'}. Expected vgg16 or alexnet with batch norm, as "
+            f"{_some(shapes) or 'no weights'}. Expected {', '.join(_TELLING)} with batch norm, as "
             "train.py or dc-keras convert writes them."
         )
-    convolutions = [name for name in wanted if name.startswith(("conv", "bn"))]
-    connected = [name for name in wanted if name.startswith("fc")]
+    convolutions = [name for name in wanted if name.startswith(("conv", "bn", PATCHES))]
+    connected = [name for name in wanted if name.startswith(_CONNECTED)]
     if wrong := _first_difference(convolutions, wanted, shapes):
         raise InputError(
             f"The weights do not fit the network. Received: {wrong}. {_remedy(kind, own)}"
@@ -122,19 +131,22 @@ def kind_of(shapes: Shapes) -> Kind | None:
     >>> kind_of(shapes)
     Kind(arch='vgg16', width=0.3, sobel=True, fc_norm=False)
     """
-    for arch, (name, channels) in _FIRST.items():
-        first = shapes.get(name, ())
-        for fc_norm, fc7 in _FC7.items():
-            units = shapes.get(fc7, ())
-            if len(first) == 4 and first[2] in (2, 3) and len(units) == 2:
-                sizes = {channels: first[3], FULLY_CONNECTED: units[1]}
-                return Kind(arch, _width(sizes), first[2] == 2, fc_norm)
+    for arch, (first, (convolution, channels), (connected, units)) in _TELLING.items():
+        colors = shapes.get(f"{PATCHES}/kernel", shapes.get(f"{first}/kernel", ()))
+        maps = shapes.get(f"{convolution}/kernel", ())
+        for fc_norm, suffix in _WITH_NORM.items():
+            last = shapes.get(f"{connected}{suffix}/kernel", ())
+            known = (len(colors), len(maps), len(last)) == (4, 4, 2)
+            if known and colors[2] in (2, 3):
+                width = _width({channels: maps[3], units: last[1]})
+                return Kind(arch, width, colors[2] == 2, fc_norm)
     return None
 
 
 def _width(sizes: Mapping[int, int]) -> float:
     """The shortest number that makes the published sizes these ones."""
-    exact = sizes[FULLY_CONNECTED] / FULLY_CONNECTED
+    largest = max(sizes)
+    exact = sizes[largest] / largest
     if exact == float(f"{exact:g}"):
         return exact
     for digits in range(1, 7):

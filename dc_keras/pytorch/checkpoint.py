@@ -152,10 +152,12 @@ def export_checkpoint(run_dir: str | os.PathLike, out: str | os.PathLike) -> pat
     torch = _torch()
     run = RunDirectory(run_dir)
     settings = run.config()
-    if settings.fc_norm or settings.head != "linear":
+    different = settings.arch == "compact" or settings.whitened_patches or settings.fc_norm
+    if different or settings.head != "linear":
         raise InputError(
-            "The network has another classifier than the published one, which is all that the "
-            f"public PyTorch code knows. Received: a run with --fc_norm={settings.fc_norm} "
+            "The network has other layers than the published ones, which are all that the public "
+            f"PyTorch code knows. Received: a run with --arch={settings.arch} "
+            f"--whitened_patches={settings.whitened_patches} --fc_norm={settings.fc_norm} "
             f"--head={settings.head}. Use its model/network.keras or the SavedModel of "
             "dc-keras export."
         )

@@ -7,6 +7,7 @@
 All of it happens in one `model.fit`; `Recluster` does the first line at the beginning of an epoch.
 """
 
+import dataclasses
 import sys
 from collections.abc import Sequence
 
@@ -128,6 +129,9 @@ def _train(config: TrainingConfig, run: RunDirectory, interruption: Interruption
     # Where it goes on from
     checkpoint = resume(config, run, model, len(source))
     place = checkpoint.place if checkpoint else Place(0)
+    if not checkpoint and not starting.source:
+        with strategy.scope():
+            assembly.fit_first_layer(model, config, source)
     description = describe_run(
         config, source, model.count_params(), strategy, schedule, starting.told
     )
@@ -256,7 +260,8 @@ def make_clusterer(
     """Makes what clusters the images by the features of the model as it is."""
     with model.distribute_strategy.scope():
         extractor = FeatureExtractor(feature_model(model, FEATURES))
-    augmentation = assembly.augmentation(config)
+    # Views are clustered as images are, whatever the size of training crops.
+    augmentation = dataclasses.replace(assembly.augmentation(config), image_size=config.image_size)
     return ImageClusterer(
         source,
         extractor,

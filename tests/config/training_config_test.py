@@ -37,6 +37,13 @@ def test_defaults_are_the_papers():
         (["--max_pixels=0"], "--max_pixels. Received: 0. Expected at least 1"),
         (["--image_size=0"], "multiple of 32, such as 32"),
         (["--image_size=5"], "multiple of 32, such as 32"),
+        (["--arch=compact", "--image_size=20"], "a multiple of 8, such as 16"),
+        (["--crop_size=192"], "--crop_size. Received: 192. Expected .* with --arch=compact"),
+        (
+            ["--arch=compact", "--crop_size=20"],
+            "--crop_size. Received: 20. Expected a multiple of 8",
+        ),
+        (["--arch=compact", "--crop_size=232"], "at most --image_size"),
         (["--arch=alexnet", "--image_size=62"], "at least 63 for --arch=alexnet"),
         (["--arch=resnet50"], "arch"),
         (["--num_clusters=1"], "--num_clusters. Received: 1. Expected at least 2"),

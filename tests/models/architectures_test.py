@@ -20,10 +20,13 @@ def test_every_network_that_flags_offer_is_built(arch):
     assert build(arch).output.shape == (None, 3)
 
 
-@pytest.mark.parametrize(("arch", "side", "channels"), [("vgg16", 6, 32), ("alexnet", 5, 16)])
-def test_the_last_convolution_stands_before_its_pooling(arch, side, channels):
+@pytest.mark.parametrize(
+    ("arch", "side", "channels", "after"),
+    [("vgg16", 6, 32, "pool5"), ("alexnet", 5, 16, "pool5"), ("compact", 12, 32, "mean")],
+)
+def test_the_last_convolution_stands_before_its_pooling(arch, side, channels, after):
     network = build(arch)
     last = network.get_layer(LAST_CONV[arch])
     assert last.output.shape == (None, side, side, channels)
     following = network.layers[network.layers.index(last) + 1]
-    assert following.name == "pool5"
+    assert following.name == after

@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from dc_keras.machine import make_strategy, precision_of_layers
+from dc_keras.models.compact import build_compact
 from dc_keras.models.coupled_sgd import CoupledSGD
 from dc_keras.models.deepcluster import DeepCluster, plain_network
 from dc_keras.models.instance_contrast import instance_contrast
@@ -265,6 +266,36 @@ def test_a_cosine_head_from_centers(rng):
     logits = np.asarray(model.head(centers))
     np.testing.assert_allclose(logits.diagonal(), 10.0, atol=1e-4)
     assert (logits.argmax(1) == np.arange(CLUSTERS)).all()
+
+
+def test_a_head_behind_a_projection_from_centers(rng):
+    """The head sees what the projection makes of the centres."""
+    options = NetworkOptions(image_size=SIZE, width=0.0625, fc_norm=True, temperature=0.1)
+    network = build_compact(options, CLUSTERS)
+    model = DeepCluster(network.input, network.output)
+    model.compile(CoupledSGD(0.05), CoupledSGD(0.05, name="head_sgd"))
+    centers = rng.normal(size=(CLUSTERS, 32)).astype("float32")
+    model.start_head_from(centers)
+    behind = keras.Model(model.get_layer("fc7").output, model.output)
+    np.testing.assert_allclose(np.diagonal(behind(centers)), 10.0, atol=1e-4)
+
+
+@pytest.mark.parametrize("side", [16, SIZE])
+def test_crops_may_be_smaller_than_the_input(rng, side):
+    """Against the loss of a network that was built for crops of that size."""
+    options = {"width": 0.0625, "fc_norm": True, "dropout": 0.0, "temperature": 0.1}
+    network = build_compact(NetworkOptions(image_size=SIZE, **options), CLUSTERS)
+    model = DeepCluster(network.input, network.output)
+    model.compile(CoupledSGD(0.05), CoupledSGD(0.05, name="head_sgd"))
+    images = rng.integers(0, 256, (8, side, side, 3), dtype="uint8")
+    labels = rng.integers(0, CLUSTERS, 8).astype("int32")
+    twin = build_compact(NetworkOptions(image_size=side, **options), CLUSTERS)
+    twin.set_weights(network.get_weights())
+    logits = twin(images, training=True)
+    wanted = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
+    figures = model.train_step((tf.constant(images), tf.constant(labels)))
+    assert float(figures["loss"]) == pytest.approx(float(wanted), rel=1e-5)
+    assert model.input_shape == (None, SIZE, SIZE, 3)
 
 
 def momentum_of(optimizer):

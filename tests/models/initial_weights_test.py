@@ -36,7 +36,9 @@ def given():
     return arrays_of(network())
 
 
-@pytest.mark.parametrize(("arch", "fc_norm"), [("vgg16", False), ("alexnet", True)])
+@pytest.mark.parametrize(
+    ("arch", "fc_norm"), [("vgg16", False), ("alexnet", True), ("compact", True)]
+)
 def test_where_all_fits_all_but_the_head_is_taken(arch, fc_norm):
     source = network(arch=arch, fc_norm=fc_norm)
     target = network(7, seed=2, arch=arch, fc_norm=fc_norm, temperature=0.1, dropout=0.0)
@@ -123,7 +125,7 @@ def test_weights_with_gaps_are_refused(given, lost, message):
 
 
 def test_other_networks_and_none_are_refused():
-    with pytest.raises(InputError, match=r"Received: dense\. Expected vgg16 or alexnet"):
+    with pytest.raises(InputError, match=r"Received: dense\. Expected vgg16, alexnet, compact"):
         weights_that_fit(wanted(), {"dense/kernel": np.zeros((2, 2)), "dense/bias": np.zeros(2)})
     with pytest.raises(InputError, match="Received: no weights"):
         weights_that_fit(wanted(), {})
@@ -143,12 +145,28 @@ def test_nan_in_what_is_not_taken_does_no_harm(given):
     assert weights_that_fit(wanted(image_size=32), given).reason
 
 
+def test_the_kind_of_a_network_behind_whitened_patches():
+    shapes = wanted(arch="compact", width=0.375, use_sobel=False, fc_norm=True, whitened_patches=3)
+    assert kind_of(shapes) == Kind("compact", 0.375, False, True)
+    assert not [name for name in shapes if name.startswith("conv1_1")]
+
+
+def test_filters_of_whitened_patches_are_taken():
+    options = {"arch": "compact", "use_sobel": False, "fc_norm": True, "whitened_patches": 3}
+    given = arrays_of(network(**options))
+    given["patches/kernel"] = np.full_like(given["patches/kernel"], 7)
+    taken = weights_that_fit(wanted(seed=2, **options), given).taken
+    assert (taken["patches/kernel"] == 7).all()
+
+
 @pytest.mark.parametrize(
     "kind",
     [
         Kind("vgg16", 1 / 64, True, False),
         Kind("vgg16", 0.07, False, True),
         Kind("alexnet", 1 / 64, True, False),
+        Kind("compact", 0.07, False, True),
+        Kind("compact", 1 / 16, True, False),
     ],
 )
 def test_the_kind_of_a_network_is_what_its_flags_were(kind):

@@ -328,7 +328,7 @@ def test_networks_that_pytorchs_code_does_not_know(torch, tmp_path, flag):
     run = RunDirectory(tmp_path / "run")
     run.path.mkdir()
     TrainingConfig.from_arguments([f"--run_dir={run.path}", "--data_dir=x", flag]).save(run.flags)
-    with pytest.raises(InputError, match=f"another classifier than the published.*{flag}"):
+    with pytest.raises(InputError, match=f"other layers than the published.*{flag}"):
         export_checkpoint(run.path, tmp_path / "out.pth")
 
 

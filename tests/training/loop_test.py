@@ -13,6 +13,7 @@ import textures
 from dc_keras.data.batches.uniform import UniformClusterSampler
 from dc_keras.errors import InputError
 from dc_keras.models.feature_extractor import feature_model
+from dc_keras.models.patch_whitening import fit_filters
 from dc_keras.models.saved_network import load_network
 from dc_keras.runs.run_directory import RunDirectory
 from dc_keras.serving.assigned_images import write_clusters
@@ -207,6 +208,38 @@ def test_fractions_and_multiples_of_epochs(tmp_path, npz, reassign, clusterings)
     assert sorted(assignments(run)) == [f"epoch-{epoch:04d}.npy" for epoch in clusterings]
     clustered = [record["epoch"] for record in run.read_metrics() if record["cluster"]]
     assert clustered == clusterings
+
+
+COMPACT = (
+    "--mode=improved --arch=compact --whitened_patches=3 --crop_size=16 --num_clusters=4 "
+    "--deterministic"
+).split()
+
+
+@pytest.fixture(scope="module")
+def compact(tmp_path_factory, npz):
+    """A run of the network for small images, with crops of half of the side."""
+    return train(tiny(npz, tmp_path_factory.mktemp("compact") / "run", *COMPACT))
+
+
+def test_the_first_layer_whitens_the_runs_images_and_stays(compact, npz):
+    with np.load(npz) as arrays:
+        images = arrays["images"]
+    network = load_network(compact.model / "network.keras")
+    filters = network.get_layer("patches").kernel.numpy()
+    wanted = fit_filters([images], 3)  # there are fewer than are looked at
+    # Directions of equal variance may turn, and batches add up in another order.
+    got, want = (one.reshape(27, 54) @ one.reshape(27, 54).T for one in (filters, wanted))
+    np.testing.assert_allclose(got, want, rtol=1e-2, atol=1e-2)
+    assert network.input_shape == (None, 32, 32, 3)
+
+
+def test_a_run_on_small_crops_goes_on_with_the_same_bits(compact, npz, tmp_path):
+    config = tiny(npz, tmp_path / "run", *COMPACT, f"--resume={compact.checkpoints}/epoch-0001")
+    again = train(config)
+    one, other = (load_network(run.model / "network.keras") for run in (compact, again))
+    for a, b in zip(one.weights, other.weights, strict=True):
+        np.testing.assert_array_equal(a, b, err_msg=a.path)
 
 
 def test_two_mirrored_replicas(tmp_path, npz, two_devices):
