@@ -1,1 +1,1 @@
-"""The networks of the method: Sobel front-end, VGG16 and AlexNet, and the trainer around them."""
+"""The networks of the method, their front-ends, and the trainer around them."""
