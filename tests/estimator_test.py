@@ -227,6 +227,7 @@ except KeyboardInterrupt:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_an_object_whose_fit_was_stopped_can_be_used(images, tmp_path):
     np.savez(tmp_path / "images.npz", images=images[0])
     arguments = [sys.executable, "-c", STOPPED, tmp_path / "images.npz", tmp_path / "run"]

@@ -34,6 +34,7 @@ def images(tmp_path_factory):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_trial_trains_and_measures(images, tmp_path):
     train, test = images
     result = last_line(

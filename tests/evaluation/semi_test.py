@@ -38,6 +38,7 @@ def network():
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_copy_is_trained_and_the_network_stays(rng, network, monkeypatch):
     monkeypatch.setattr(semi, "MIN_STEPS", 30)
     monkeypatch.setattr(semi, "EPOCHS", 1)

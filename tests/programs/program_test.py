@@ -163,6 +163,7 @@ def test_evaluation_on_other_images(trained, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_evaluation_on_two_replicas_gives_the_same_figures(trained):
     reports = []
     for flags in (["--strategy=one"], ["--strategy=mirrored", "--virtual_devices=2"]):

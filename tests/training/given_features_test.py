@@ -171,6 +171,7 @@ def test_more_whitened_directions_than_images_can_tell_are_told():
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_given_network_is_evaluated(folder, tmp_path):
     run = by_network(folder, tmp_path)
     flags = [f"--run_dir={run.path}", f"--out={tmp_path}/out", "--test_fraction=0.4"]

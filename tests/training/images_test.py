@@ -280,6 +280,7 @@ def test_images_that_vanish_during_a_run_are_counted_and_the_run_goes_on(robbed)
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_run_that_lost_images_goes_on_later_and_is_evaluated(robbed, capsys):
     config, names = robbed
     run = train(dataclasses.replace(config, epochs=5))

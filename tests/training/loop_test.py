@@ -141,7 +141,10 @@ def test_final_centroids_are_in_the_order_of_the_numbers(finished):
 
 @pytest.fixture(
     scope="module",
-    params=["mixed_bfloat16", pytest.param("mixed_float16", marks=pytest.mark.slow)],
+    params=[
+        "mixed_bfloat16",
+        pytest.param("mixed_float16", marks=[pytest.mark.slow, pytest.mark.long]),
+    ],
 )
 def mixed(request, tmp_path_factory, npz):
     """A precision, a run in it, and one in two parts."""

@@ -61,6 +61,7 @@ def test_a_few_dozen_steps_lower_the_loss_and_tell_the_classes(voc, network):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_what_is_resumed_equals_what_was_not(voc, network, tmp_path, monkeypatch):
     whole = fresh(network)
     expected = tune(whole, voc.train, FEW, seed=31)
