@@ -103,7 +103,7 @@ def with_pixel_options(config: TrainingConfig, options: PixelOptions) -> Trainin
 def augmentation(config: TrainingConfig) -> Augmentation:
     """How training images are changed."""
     return Augmentation(
-        image_size=config.crop_size or config.image_size,
+        image_size=config.crop_size,
         min_area=config.crop_min_area,
         hflip=config.hflip,
         color_jitter=config.color_jitter,

@@ -19,8 +19,8 @@ from dc_keras.config import TrainingConfig
 from dc_keras.process import prepare_process
 from dc_keras.seeds import derive_seed
 
-# What is judged beside the last convolution, from the image to what is clustered.
-DEPTHS = ("pool1", "pool2", "pool3", "pool4", "pool5", "fc7")
+# What is judged, from the image to what is clustered: all of these that a network has.
+DEPTHS = ("pool1", "pool2", "pool3", "pool4", "pool5", "conv5", "fc7")
 # A forward pass over an image takes about a third of a training step on it: the backward pass
 # computes twice as much.
 EXTRACTION_COST = 1 / 3
@@ -30,8 +30,9 @@ CLUSTERS_TO_JUDGE = 100
 
 def best_layer(figures: dict[str, float]) -> str:
     """The layer whose probe is best on training images that it was not fitted to."""
-    scores = [figures[f"probe_{layer}_validation"] for layer in DEPTHS]
-    return DEPTHS[int(np.argmax(scores))]
+    judged = [layer for layer in DEPTHS if f"probe_{layer}_validation" in figures]
+    scores = [figures[f"probe_{layer}_validation"] for layer in judged]
+    return judged[int(np.argmax(scores))]
 
 
 def compute_spent(seen: float, num_images: int, records: list[dict]) -> int:
@@ -70,7 +71,9 @@ def judge(network, split, config: TrainingConfig) -> dict[str, float]:
         batch_size=config.batch_size,
         seed=config.seed,
     )
-    layers = {"conv5": LAST_CONV[config.arch]} | {depth: depth for depth in DEPTHS}
+    names = {layer.name for layer in network.layers}
+    layers = {"conv5": LAST_CONV[config.arch]}
+    layers |= {depth: depth for depth in DEPTHS if depth in names}
     subject = network_subject("", network, split, layers, config.batch_size)
     train, _ = features = subject.features()
     subject = dataclasses.replace(subject, features=lambda: features)
@@ -114,7 +117,7 @@ def main(test_dir: str, points: int, flags: list[str]) -> None:
         flags: Of train.py.
     """
     prepare_process()
-    from dc_keras.assembly import build_untrained
+    from dc_keras.assembly import build_untrained, fit_first_layer
     from dc_keras.data.sources.open import open_source
     from dc_keras.evaluation.labelled_images import Split
     from dc_keras.runs.checkpoints import load_weights
@@ -134,6 +137,7 @@ def main(test_dir: str, points: int, flags: list[str]) -> None:
         records = run.read_metrics()
     seconds = time.monotonic() - started
     if untrained:
+        fit_first_layer(network, config, split.train)
         curve.append({"images": 0, "compute": 0, "figures": judge(network, split, config)})
     else:
         checkpoints = run.newest_checkpoints()[::-1]

@@ -204,12 +204,13 @@ class TrainingConfig(Config):
         above=0,
         at_most=1,
     )
-    crop_size: int = flag(
-        0,
-        "Side in pixels that random training crops are resized to, with --arch=compact; 0: "
-        "--image_size. Crops show things larger than whole images do: at three quarters of the "
-        "side they are as large as in use, and training takes half of the time.",
-        at_least=0,
+    crop_scale: float = flag(
+        1.0,
+        "Side of random training crops as a part of --image_size, rounded to a multiple of 8; less "
+        "than 1 with --arch=compact alone. Crops show things larger than whole images do: at 0.75 "
+        "they are about as large as in use, and training takes half of the time.",
+        above=0,
+        at_most=1,
     )
     hflip: bool = flag(True, "Mirror half of the training images left to right.")
     color_jitter: float = flag(
@@ -488,6 +489,14 @@ class TrainingConfig(Config):
         """Crops of each image that is drawn for training."""
         return 2 if self.instance_weight else 1
 
+    @property
+    def crop_size(self) -> int:
+        """Side of the training crops in pixels."""
+        if self.crop_scale == 1:
+            return self.image_size
+        step = STRIDES["compact"]
+        return max(step, round(self.crop_scale * self.image_size / step) * step)
+
     def conflicts(self) -> list[str]:
         return [
             *self._wrong_choose(),
@@ -535,14 +544,11 @@ class TrainingConfig(Config):
             "whitened_patches",
             "0 or an odd number, such as 3",
         )
-        if self.crop_size:
-            largest = self.image_size if self.arch == "compact" else 0
-            multiple = self.crop_size % STRIDES["compact"] == 0
-            expect(
-                multiple and self.crop_size <= largest,
-                "crop_size",
-                f"a multiple of {STRIDES['compact']}, at most --image_size, with --arch=compact",
-            )
+        expect(
+            self.crop_scale == 1 or self.arch == "compact",
+            "crop_scale",
+            "1, as other networks than --arch=compact take crops of --image_size alone",
+        )
         expect(
             "pca_dim" in self.to_choose or self.pca_images > self.pca_dim,
             "pca_images",

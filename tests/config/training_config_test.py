@@ -38,12 +38,8 @@ def test_defaults_are_the_papers():
         (["--image_size=0"], "multiple of 32, such as 32"),
         (["--image_size=5"], "multiple of 32, such as 32"),
         (["--arch=compact", "--image_size=20"], "a multiple of 8, such as 16"),
-        (["--crop_size=192"], "--crop_size. Received: 192. Expected .* with --arch=compact"),
-        (
-            ["--arch=compact", "--crop_size=20"],
-            "--crop_size. Received: 20. Expected a multiple of 8",
-        ),
-        (["--arch=compact", "--crop_size=232"], "at most --image_size"),
+        (["--crop_scale=0.75"], "--crop_scale. Received: 0.75. Expected 1, as other .*=compact"),
+        (["--arch=compact", "--crop_scale=1.5"], "--crop_scale. Received: 1.5"),
         (["--arch=alexnet", "--image_size=62"], "at least 63 for --arch=alexnet"),
         (["--arch=resnet50"], "arch"),
         (["--num_clusters=1"], "--num_clusters. Received: 1. Expected at least 2"),
@@ -390,3 +386,12 @@ def test_what_will_be_chosen_contradicts_nothing(more):
 def test_what_cannot_be_chosen(more, message):
     with pytest.raises(InputError, match=message):
         asked(*more)
+
+
+@pytest.mark.parametrize(
+    ("image_size", "crop_scale", "side"),
+    [(32, 1.0, 32), (32, 0.75, 24), (64, 0.75, 48), (40, 0.75, 32), (32, 0.1, 8)],
+)
+def test_crops_are_a_part_of_the_input(image_size, crop_scale, side):
+    config = TrainingConfig(arch="compact", image_size=image_size, crop_scale=crop_scale)
+    assert config.crop_size == side
