@@ -37,6 +37,8 @@ from dc_keras.evaluation.voc.voc_images import Voc
 from dc_keras.evaluation.voc.voc_tuning import TuningOptions
 from dc_keras.seeds import derive_seed
 
+# The last layer of all networks of this program.
+_HEAD = "head"
 # What a search found, in the folder of a subject.
 RETRIEVAL_PICTURE = "retrieval.png"
 
@@ -226,7 +228,7 @@ def _layers(
     subject: Subject, network: keras.Model, protocol: Protocol, folder: pathlib.Path
 ) -> Measured:
     split = subject.split
-    if FULLY_CONNECTED[0] not in {layer.name for layer in network.layers}:
+    if _HEAD not in {layer.name for layer in network.layers}:
         # A network by others, whose layers are not known.
         return Measured()
     if protocol.layers.way == "sgd":

@@ -9,12 +9,15 @@ import pytest
 
 from dc_keras.clustering.pseudo_labels import ClusteringOptions
 from dc_keras.config.evaluation import USUAL_TASKS
+from dc_keras.config.training import ARCHITECTURES
 from dc_keras.data.sources.arrays import ArraySource
 from dc_keras.data.sources.image_source import numbered
 from dc_keras.evaluation.labelled_images import Split
 from dc_keras.evaluation.measured import Measured
 from dc_keras.evaluation.measures import Protocol, cluster_features, measure
-from dc_keras.evaluation.subjects import network_subject
+from dc_keras.evaluation.subjects import layers_of, network_subject
+from dc_keras.models.architectures import LAST_CONV, build_network
+from dc_keras.models.options import NetworkOptions
 
 LAYERS = {"conv5": "maps", "fc7": "fc7"}
 PROTOCOL = Protocol(ClusteringOptions(3, pca_dim=4), batch_size=7, seed=31)
@@ -115,3 +118,27 @@ def test_there_are_no_more_clusters_than_images(rng):
     features = rng.normal(size=(6, 8)).astype("float32")
     found = cluster_features(features, ClusteringOptions(100, pca_dim=4), seed=1)
     assert sorted(found.tolist()) == list(range(6))
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_all_layers_of_every_network_of_ours_are_measured(arch, rng, tmp_path):
+    """Also of those without fc6."""
+    options = NetworkOptions(image_size=64, arch=arch, width=1 / 64, use_sobel=False)
+    network = build_network(options, 4)
+    labels = np.repeat(np.arange(3), 8).astype("int32")
+    pixels = rng.integers(0, 40, (24, 64, 64, 3)).astype("uint8")
+    pixels[np.arange(24), :, :, labels] += 150
+    source = ArraySource(pixels, numbered("image", 24), labels, ("r", "g", "b"))
+    subject = network_subject("", network, Split(source, source, ""), layers_of(arch), 4)
+    ((task, measured),) = measure(subject, PROTOCOL, ("layers",), tmp_path)
+    names = {name for name in measured.figures if name.startswith("layer_")}
+    assert task == "layers"
+    assert {f"layer_{LAST_CONV[arch]}", "layer_fc7"} <= names
+
+
+def test_of_a_network_without_a_head_layers_are_not_known(network, split, tmp_path):
+    features = keras.Model(network.input, network.get_layer("fc7").output)
+    subject = network_subject("", features, split, {"fc7": "fc7"}, 7)
+    assert [
+        measured.figures for _, measured in measure(subject, PROTOCOL, ("layers",), tmp_path)
+    ] == [{}]
