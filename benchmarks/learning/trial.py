@@ -19,7 +19,8 @@ from dc_keras.config import TrainingConfig
 from dc_keras.process import prepare_process
 from dc_keras.seeds import derive_seed
 
-# What is judged, from the image to what is clustered: all of these that a network has.
+# What is judged, from the image to what is clustered: all of these that a network has. The last
+# convolution is one of them where no pooling follows it.
 DEPTHS = ("pool1", "pool2", "pool3", "pool4", "pool5", "conv5", "fc7")
 # A forward pass over an image takes about a third of a training step on it: the backward pass
 # computes twice as much.
@@ -31,6 +32,8 @@ CLUSTERS_TO_JUDGE = 100
 def best_layer(figures: dict[str, float]) -> str:
     """The layer whose probe is best on training images that it was not fitted to."""
     judged = [layer for layer in DEPTHS if f"probe_{layer}_validation" in figures]
+    if "pool5" in judged:
+        judged.remove("conv5")
     scores = [figures[f"probe_{layer}_validation"] for layer in judged]
     return judged[int(np.argmax(scores))]
 

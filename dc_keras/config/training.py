@@ -494,8 +494,7 @@ class TrainingConfig(Config):
         """Side of the training crops in pixels."""
         if self.crop_scale == 1:
             return self.image_size
-        step = STRIDES["compact"]
-        return max(step, round(self.crop_scale * self.image_size / step) * step)
+        return nearest_multiple(self.crop_scale * self.image_size, STRIDES["compact"])
 
     def conflicts(self) -> list[str]:
         return [
@@ -536,7 +535,7 @@ class TrainingConfig(Config):
             expect(self.image_size >= 63, "image_size", "at least 63 for --arch=alexnet")
         else:
             step = STRIDES[self.arch]
-            nearest = max(step, round(self.image_size / step) * step)
+            nearest = nearest_multiple(self.image_size, step)
             expected = f"a multiple of {step}, such as {nearest}"
             expect(self.image_size == nearest, "image_size", expected)
         expect(
@@ -706,6 +705,11 @@ def _is_of_a_run(path: str) -> bool:
     beside = ("manifest.csv", "checkpoints", "model")
     folder, name = os.path.split(path)
     return name == "flags.cfg" and any(os.path.exists(os.path.join(folder, x)) for x in beside)
+
+
+def nearest_multiple(size: float, step: int) -> int:
+    """The multiple of a step that is nearest to a size, and at least the step."""
+    return max(step, round(size / step) * step)
 
 
 def wrong_labels(labels: str) -> list[str]:

@@ -92,9 +92,14 @@ def conv_bn_relu(
         kernel_initializer=initializer,
         name=f"conv{suffix}",
     )(x)
-    # PyTorch's momentum 0.1 and epsilon 1e-5, which the published networks were trained with.
-    x = BatchNormalization(momentum=0.9, epsilon=1e-5, name=f"bn{suffix}")(x)
+    x = batch_norm(x, f"bn{suffix}")
     return keras.layers.ReLU(name=f"relu{suffix}")(x)
+
+
+def batch_norm(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
+    """Batch norm with PyTorch's momentum and epsilon, which the published networks had."""
+    # Keras's momentum is the part that is kept, PyTorch's 0.1 the part that is new.
+    return BatchNormalization(momentum=0.9, epsilon=1e-5, name=name)(x)
 
 
 def classifier(
@@ -162,7 +167,7 @@ def fully_connected(
     if not options.fc_norm:
         return Dense(units, kernel_initializer=kernel, name=name)(x)
     x = Dense(units, use_bias=False, kernel_initializer=kernel, name=f"{name}_linear")(x)
-    return BatchNormalization(momentum=0.9, epsilon=1e-5, name=name)(x)
+    return batch_norm(x, name)
 
 
 def head(x: keras.KerasTensor, num_clusters: int, options: NetworkOptions) -> keras.KerasTensor:

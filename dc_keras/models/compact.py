@@ -14,6 +14,7 @@ Reference:
 import keras
 
 from dc_keras.models.blocks import (
+    batch_norm,
     conv_bn_relu,
     dropout,
     front_end,
@@ -21,13 +22,10 @@ from dc_keras.models.blocks import (
     head,
     scaled,
 )
-from dc_keras.models.layers import BatchNormalization
 from dc_keras.models.options import NetworkOptions
 
 # Channels of the 3x3 convolutions of each block; a 2x2 max-pooling stands between two blocks.
 BLOCKS = ((64,), (128, 128), (256, 256), (512, 512))
-# The image's side must be a multiple of this.
-STRIDE = 2 ** (len(BLOCKS) - 1)
 # Units of the projection at width 1.
 PROJECTION = (1408, 352)
 
@@ -50,17 +48,16 @@ def build_compact(options: NetworkOptions, num_clusters: int) -> keras.Model:
         `(n, num_clusters)`.
     """
     images, x = front_end(options)
-    for block, channels in enumerate(BLOCKS, start=1):
-        if block == 1 and options.whitened_patches:
-            # These stand for the first convolution.
-            channels = ()
+    # Whitened patches stand for the first convolution.
+    first = () if options.whitened_patches else BLOCKS[0]
+    for block, channels in enumerate((first, *BLOCKS[1:]), start=1):
         for position, size in enumerate(channels, start=1):
             x = conv_bn_relu(x, scaled(size, options.width), f"{block}_{position}", options.seed)
         if block < len(BLOCKS):
             x = keras.layers.MaxPooling2D(2, name=f"pool{block}")(x)
     x = keras.layers.GlobalAveragePooling2D(name="mean")(x)
     if options.fc_norm:
-        x = BatchNormalization(momentum=0.9, epsilon=1e-5, name="fc7")(x)
+        x = batch_norm(x, "fc7")
     else:
         x = keras.layers.Identity(name="fc7")(x)
     hidden, outputs = (scaled(units, options.width) for units in PROJECTION)

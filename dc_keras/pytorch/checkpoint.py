@@ -152,8 +152,13 @@ def export_checkpoint(run_dir: str | os.PathLike, out: str | os.PathLike) -> pat
     torch = _torch()
     run = RunDirectory(run_dir)
     settings = run.config()
-    different = settings.arch == "compact" or settings.whitened_patches or settings.fc_norm
-    if different or settings.head != "linear":
+    other_layers = (
+        settings.arch == "compact",
+        settings.whitened_patches,
+        settings.fc_norm,
+        settings.head != "linear",
+    )
+    if any(other_layers):
         raise InputError(
             "The network has other layers than the published ones, which are all that the public "
             f"PyTorch code knows. Received: a run with --arch={settings.arch} "
