@@ -12,6 +12,7 @@ from dc_keras.models.deepcluster import DeepCluster, plain_network
 from dc_keras.models.instance_contrast import instance_contrast
 from dc_keras.models.options import NetworkOptions
 from dc_keras.models.vgg import build_vgg16
+from marks import LONG
 
 SIZE, CLUSTERS = 32, 5
 
@@ -89,7 +90,11 @@ def test_the_front_end_has_nothing_to_learn():
 
 @pytest.mark.parametrize(
     ("weighted", "precision", "tolerance"),
-    [(False, "float32", 1e-5), (True, "float32", 1e-5), (False, "mixed_float16", 5e-3)],
+    [
+        pytest.param(False, "float32", 1e-5, marks=LONG),
+        (True, "float32", 1e-5),
+        (False, "mixed_float16", 5e-3),
+    ],
 )
 def test_two_replicas_equal_one_device(batches, two_devices, weighted, precision, tolerance):
     """Same weights after several steps, without dropout.

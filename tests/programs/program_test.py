@@ -153,6 +153,8 @@ def test_evaluation(trained):
     assert "linear probe" in (run_dir / "evaluation" / "report.md").read_text()
 
 
+@pytest.mark.slow
+@pytest.mark.long
 def test_evaluation_on_other_images(trained, tmp_path):
     images, labels = textures.textures(6, seed=5)
     textures.write_folders(tmp_path, images, labels)

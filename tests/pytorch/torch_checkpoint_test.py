@@ -179,6 +179,8 @@ def test_an_imported_run_is_not_evaluated_without_images(imported):
         evaluate(EvaluationConfig(run_dir=str(imported[0])))
 
 
+@pytest.mark.slow
+@pytest.mark.long
 def test_an_imported_run_is_exported(imported, tmp_path):
     version = export(str(imported[0]), str(tmp_path / "exported"))
     assert (version / "saved_model.pb").exists()

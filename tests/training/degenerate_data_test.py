@@ -19,6 +19,7 @@ from dc_keras.models.feature_extractor import FeatureExtractor, feature_model
 from dc_keras.models.saved_network import load_network
 from dc_keras.training.image_clustering import ImageClusterer
 from dc_keras.training.loop import train
+from marks import LONG
 from tiny import tiny
 from trainers import tiny_trainer
 
@@ -30,9 +31,6 @@ MODES = {
     "mixed": ["--mode=improved", "--head_start=redrawn", "--sampler=reweight"],
     "pic": ["--clustering=pic"],
 }
-
-# Each kind in one mode at once, in the others before a release.
-LONG = [pytest.mark.slow, pytest.mark.long]
 
 
 def pictures(count):

@@ -20,6 +20,7 @@ from dc_keras.serving.assigned_images import write_clusters
 from dc_keras.serving.export import export
 from dc_keras.training.loop import callbacks_in_order, record_clusters, train
 from dc_keras.training.recluster import Recluster
+from marks import LONG
 from results import assert_same_assignments, assignments
 from tiny import tiny
 from trainers import tiny_trainer
@@ -204,7 +205,12 @@ def test_images_can_be_assigned_to_clusters_of_power_iteration(by_pic):
 
 
 @pytest.mark.parametrize(
-    ("reassign", "clusterings"), [("0.5", [1, 2, 3, 4]), ("2", [1]), ("1", [1, 2])]
+    ("reassign", "clusterings"),
+    [
+        ("0.5", [1, 2, 3, 4]),
+        pytest.param("2", [1], marks=LONG),
+        pytest.param("1", [1, 2], marks=LONG),
+    ],
 )
 def test_fractions_and_multiples_of_epochs(tmp_path, npz, reassign, clusterings):
     run = train(tiny(npz, tmp_path / "run", f"--reassign={reassign}"))
@@ -256,6 +262,8 @@ def test_two_mirrored_replicas(tmp_path, npz, two_devices):
     )
 
 
+@pytest.mark.slow
+@pytest.mark.long
 def test_mirrored_on_one_device_trains_as_one_device_does(tmp_path, npz):
     run = train(tiny(npz, tmp_path / "run", "--strategy=mirrored"))
     alone = train(tiny(npz, tmp_path / "alone", "--strategy=one"))

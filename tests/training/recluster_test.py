@@ -17,6 +17,7 @@ from dc_keras.models.deepcluster import DeepCluster
 from dc_keras.models.options import NetworkOptions
 from dc_keras.models.vgg import build_vgg16
 from dc_keras.training.recluster import Recluster, is_due
+from marks import LONG
 from trainers import tiny_trainer
 from turns import clustered_images, turn_of
 
@@ -223,7 +224,7 @@ def test_merged_clusters_are_told_once(model, warnings_told):
     assert message.startswith("7 clusters were found, and the smallest 4 merged into others: the h")
 
 
-@pytest.mark.parametrize("strategy", ["one", "mirrored"])
+@pytest.mark.parametrize("strategy", ["one", pytest.param("mirrored", marks=LONG)])
 def test_no_batch_of_an_epoch_carries_a_label_of_the_one_before(two_devices, strategy):
     """In a real fit, with prefetching and two replicas: the labels of every batch, by epoch."""
     clusters = 4

@@ -24,6 +24,7 @@ from dc_keras.training.resuming import (
     restored_turn,
 )
 from events import told_tags
+from marks import LONG
 from old_runs import REMOVED_FLAGS, forget_numbers
 from results import assert_same_assignments, assignments
 from tiny import tiny
@@ -37,7 +38,13 @@ def first(tmp_path_factory, npz):
     return train(tiny(npz, tmp_path_factory.mktemp("first") / "run"))
 
 
-@pytest.mark.parametrize("flags", [[], ["--sampler=reweight"]], ids=["uniform", "reweight"])
+@pytest.mark.parametrize(
+    "flags",
+    [
+        pytest.param([], id="uniform"),
+        pytest.param(["--sampler=reweight"], id="reweight", marks=LONG),
+    ],
+)
 def test_a_run_goes_on_where_it_was_stopped(tmp_path, npz, flags):
     """Same end as without the stop, up to the order of sums in TensorFlow's threads."""
     whole = train(tiny(npz, tmp_path / "whole", *flags, "--epochs=3"))
