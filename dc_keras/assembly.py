@@ -140,7 +140,16 @@ def clustering_options(config: TrainingConfig) -> ClusteringOptions:
             max_points=config.kmeans_max_points,
             two_level_from=config.kmeans_two_level_from,
         ),
+        neighbours=config.diffusion_neighbours,
     )
+
+
+def final_clustering_options(config: TrainingConfig) -> ClusteringOptions:
+    """How images are clustered at the end of a run."""
+    options = clustering_options(config)
+    if not config.final_clusters:
+        return options
+    return dataclasses.replace(options, method="kmeans", num_clusters=config.final_clusters)
 
 
 def network_options(config: TrainingConfig) -> NetworkOptions:

@@ -4,8 +4,16 @@ import dataclasses
 
 import numpy as np
 
+from dc_keras.clustering.diffusion import diffuse
 from dc_keras.clustering.empty_clusters import repair_empty_clusters
-from dc_keras.clustering.kmeans import PUBLISHED, KMeansOptions, cluster_means, kmeans
+from dc_keras.clustering.kmeans import (
+    PUBLISHED,
+    KMeansOptions,
+    KMeansResult,
+    cluster_means,
+    kmeans,
+    nearest_centroids,
+)
 from dc_keras.clustering.pic import limit_clusters, power_iteration_clustering
 from dc_keras.seeds import derive_seed, numpy_rng
 
@@ -27,6 +35,8 @@ class ClusteringOptions:
         pca_images: Number of images to fit PCA on.
         whiten: Whether PCA also whitens.
         kmeans: How k-means is done.
+        neighbours: Nearest images of each that its descriptor is moved towards before k-means; 0
+            for none.
     """
 
     num_clusters: int
@@ -35,6 +45,7 @@ class ClusteringOptions:
     pca_images: int = 32768
     whiten: bool = True
     kmeans: KMeansOptions = PUBLISHED
+    neighbours: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,13 +128,7 @@ def assign_pseudo_labels(
     """
     if options.method == "pic":
         return _power_iteration(descriptors, options.num_clusters, progress)
-    found = kmeans(
-        descriptors,
-        options.num_clusters,
-        options.kmeans,
-        seed=derive_seed(seed, "kmeans", turn),
-        progress=progress,
-    )
+    found = _kmeans(descriptors, options, derive_seed(seed, "kmeans", turn), progress)
     repaired = repair_empty_clusters(
         descriptors,
         found.assignments,
@@ -134,8 +139,7 @@ def assign_pseudo_labels(
     centroids = repaired.centroids
     if options.kmeans.spherical:
         # The repair leaves means, which are shorter; nearest neighbours would prefer them.
-        lengths = np.linalg.norm(centroids, axis=1, keepdims=True)
-        centroids = centroids / np.where(lengths > 0, lengths, 1)
+        centroids = _of_unit_length(centroids)
     return Clustering(
         assignments=repaired.assignments,
         centroids=centroids,
@@ -143,6 +147,45 @@ def assign_pseudo_labels(
         empty_before=repaired.empty_before,
         empty_after=repaired.empty_after,
     )
+
+
+def _kmeans(
+    descriptors: np.ndarray, options: ClusteringOptions, seed: int, progress: bool
+) -> KMeansResult:
+    """K-means, with neighbours on descriptors that are drawn towards them."""
+    number, of_kmeans = options.num_clusters, options.kmeans
+    if not options.neighbours:
+        return kmeans(descriptors, number, of_kmeans, seed=seed, progress=progress)
+    drawn = diffuse(descriptors, options.neighbours)
+    found = kmeans(drawn, number, of_kmeans, seed=seed, progress=progress)
+    centroids = centroids_of(descriptors, found, spherical=of_kmeans.spherical)
+    nearest, distances = nearest_centroids(descriptors, centroids)
+    objective = np.mean(np.square(distances), dtype=np.float64)
+    return KMeansResult(nearest, centroids, np.append(found.objectives, objective))
+
+
+def centroids_of(descriptors: np.ndarray, found: KMeansResult, *, spherical: bool) -> np.ndarray:
+    """Where clusters that were found among drawn descriptors are among these as they were.
+
+    New images are not drawn towards others, so that they are compared with centroids of this kind.
+
+    Args:
+        descriptors: As they were, float32 `(n, dim)`.
+        found: The clusters of the drawn ones.
+        spherical: Whether centroids have unit length.
+
+    Returns:
+        The means of the members, float32 `(num_clusters, dim)`; of a cluster without members the
+        centroid that was found.
+    """
+    means, sizes = cluster_means(descriptors, found.assignments, len(found.centroids))
+    means[sizes == 0] = found.centroids[sizes == 0]
+    return (_of_unit_length(means) if spherical else means).astype(np.float32)
+
+
+def _of_unit_length(rows: np.ndarray) -> np.ndarray:
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows / np.where(lengths > 0, lengths, 1)
 
 
 def _power_iteration(descriptors: np.ndarray, max_clusters: int, progress: bool) -> Clustering:

@@ -18,6 +18,7 @@ _SHARED = (
     "pca_dim",
     "whiten",
     "kmeans_spherical",
+    "diffusion_neighbours",
     "seed",
     "fit",
     "batch_size",
@@ -79,6 +80,12 @@ class ClusterConfig(Config):
     whiten: bool = flag(False, "Scale the directions that PCA finds to equal variance.")
     kmeans_spherical: bool = flag(
         True, "Scale the centroids of k-means to unit length in each iteration."
+    )
+    diffusion_neighbours: int = flag(
+        20,
+        "Before k-means, draw the descriptors of images towards those of so many nearest images; "
+        "0: k-means alone.",
+        at_least=0,
     )
     seed: int = flag(31, "Every random draw derives from it.", at_least=0)
     labels: str = flag("", "As for train.py: classes of the images, for figures alone.")

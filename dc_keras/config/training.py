@@ -328,6 +328,19 @@ class TrainingConfig(Config):
         "Number of random images on whose features PCA is fitted; all when there are fewer. "
         "Their features are held in memory: 16 kB an image at width 1.",
     )
+    diffusion_neighbours: int = flag(
+        0,
+        "Before k-means, draw the descriptors of images towards those of so many nearest images: "
+        "clusters follow chains of neighbours. 20 is a good number; 0: k-means alone.",
+        at_least=0,
+    )
+    final_clusters: int = flag(
+        0,
+        "Number of clusters of RUN/model, which people see, by k-means; 0: as in the training. May "
+        "be changed when a run is complete: its images are clustered anew, nothing is trained.",
+        at_least=0,
+        may_change=True,
+    )
     kmeans_iterations: int = flag(20, "Iterations of k-means, at most.", at_least=1)
     kmeans_spherical: bool = flag(
         False, "Scale the centroids of k-means to unit length in each iteration."
@@ -615,12 +628,12 @@ class TrainingConfig(Config):
                 f"--head_start={self.head_start} with --clustering=pic. Expected its default, "
                 f"{changed['head_start'][1]}."
             )
-        if self.clustering == "pic":
+        if self.clustering == "pic" and not self.final_clusters:
             found.extend(
                 f"Flags of k-means have no effect. Received: --{name}={value} with "
                 f"--clustering=pic. Expected its default, {default}."
                 for name, (value, default) in changed.items()
-                if name.startswith("kmeans_")
+                if name.startswith("kmeans_") or name == "diffusion_neighbours"
             )
         return found
 

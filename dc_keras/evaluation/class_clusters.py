@@ -13,7 +13,9 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from dc_keras.clustering.cluster_quality import cluster_quality
-from dc_keras.clustering.kmeans import KMeansOptions, kmeans, nearest_centroids
+from dc_keras.clustering.diffusion import diffuse
+from dc_keras.clustering.kmeans import kmeans, nearest_centroids
+from dc_keras.clustering.pseudo_labels import ClusteringOptions, centroids_of
 from dc_keras.seeds import derive_seed
 
 # Seeds that mean and standard deviation are over, and starts of each, of which the one of the
@@ -44,8 +46,7 @@ def find_class_clusters(
     train: np.ndarray,
     test: np.ndarray,
     test_labels: np.ndarray,
-    num_classes: int,
-    options: KMeansOptions,
+    options: ClusteringOptions,
     *,
     seed: int,
 ) -> ClassClusters:
@@ -55,29 +56,34 @@ def find_class_clusters(
         train: Descriptors of training images, float32 `(n, dim)`.
         test: Descriptors of test images, float32 `(m, dim)`.
         test_labels: Their classes, integers `(m,)`.
-        num_classes: Clusters to find, at most n.
-        options: Of the training; all images and enough iterations are taken whatever it took.
+        options: Of the training, with as many clusters as there are classes, at most n. All images
+            and enough iterations of k-means are taken whatever it took.
         seed: What k-means starts from is drawn with it.
 
     Returns:
         The figures over ten seeds, and the clusters of the first.
 
     >>> points, labels = np.float32([[0, 1], [0, 2], [5, 0], [6, 0]]), np.array([0, 0, 1, 1])
-    >>> found = find_class_clusters(points, points, labels, 2, KMeansOptions(), seed=31)
+    >>> found = find_class_clusters(points, points, labels, ClusteringOptions(2), seed=31)
     >>> found.figures["accuracy_classes"], found.figures["accuracy_classes_sd"]
     (1.0, 0.0)
     """
-    options = dataclasses.replace(options, iterations=_ITERATIONS, max_points=0)
-    threads = 1 if train.size * num_classes < _THREADS_FROM else None
+    number = options.num_clusters
+    thorough = dataclasses.replace(options.kmeans, iterations=_ITERATIONS, max_points=0)
+    threads = 1 if train.size * number < _THREADS_FROM else None
+    drawn = diffuse(train, options.neighbours) if options.neighbours else train
     figures, assignments = [], []
     with threadpool_limits(threads):
-        for number in tqdm(
+        for turn in tqdm(
             range(SEEDS), desc="clusters of classes", disable=not sys.stderr.isatty(), leave=False
         ):
-            seeds = [derive_seed(seed, "class clusters", number, start) for start in range(STARTS)]
-            fits = (kmeans(train, num_classes, options, seed=one) for one in seeds)
+            seeds = [derive_seed(seed, "class clusters", turn, start) for start in range(STARTS)]
+            fits = (kmeans(drawn, number, thorough, seed=one) for one in seeds)
             best = min(fits, key=lambda fit: fit.objectives[-1])
-            nearest, _ = nearest_centroids(test, best.centroids)
+            centroids = best.centroids
+            if options.neighbours:
+                centroids = centroids_of(train, best, spherical=thorough.spherical)
+            nearest, _ = nearest_centroids(test, centroids)
             figures.append(cluster_quality(test_labels, nearest))
             assignments.append(nearest.astype(np.int32))
     found = {}

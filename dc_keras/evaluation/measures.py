@@ -214,8 +214,7 @@ def _clusters(
         descriptors,
         whitening.apply(test[layer]),
         split.test_labels,
-        len(split.class_names),
-        options.kmeans,
+        dataclasses.replace(options, num_clusters=len(split.class_names)),
         seed=seed,
     )
     return Measured(

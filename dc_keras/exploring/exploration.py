@@ -17,6 +17,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from dc_keras.clustering.nearest_images import nearest_images
 from dc_keras.errors import InputError
 from dc_keras.exploring.cluster_names import load_names
 from dc_keras.exploring.digests import file_digests, firsts, pixel_digests
@@ -32,12 +33,7 @@ from dc_keras.exploring.duplicates import (
 from dc_keras.exploring.found_images import FoundImages
 from dc_keras.exploring.image_map import image_positions
 from dc_keras.exploring.image_pass import look_at_images, open_thumbnails
-from dc_keras.exploring.neighbours import (
-    cluster_neighbours,
-    distances_and_margins,
-    nearest_images,
-    outlier_scores,
-)
+from dc_keras.exploring.places import cluster_neighbours, distances_and_margins, outlier_scores
 from dc_keras.exploring.run_images import GONE, RunImages, final_clusters, open_run_images
 from dc_keras.files import write_directory_atomically
 from dc_keras.runs.checksums import SUMS

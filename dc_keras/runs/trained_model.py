@@ -4,8 +4,8 @@
     whitening.npz       from its features to descriptors
     centroids.npy       of the clusters, among descriptors
     clusters.csv        the cluster of every image, by its path, for people: see spreadsheet_text
-    training.json       how many epochs it was trained for, and from which distance on an image is
-                        an outlier
+    training.json       how many epochs it was trained for, from which distance on an image is an
+                        outlier, and which number of clusters was asked for
     SHA256SUMS          of all of them; models of older versions have none
 
 Weights of PyTorch that were imported have network.keras alone. A run of given features has these in
@@ -97,6 +97,7 @@ def save_model(
     names: Sequence[str],
     epochs: int,
     features: Iterable[np.ndarray] = (),
+    final_clusters: int = 0,
 ) -> None:
     """Writes the trained network and the clusters of all images as it sees them at the end.
 
@@ -108,6 +109,7 @@ def save_model(
         epochs: How many the network was trained for.
         features: Where the model has no network, those of all images in its place, block by block,
             float32 `(b, d)`.
+        final_clusters: Clusters that were asked for, where they are not those of the training.
     """
     run.look_again()
     with write_directory_atomically(run.model) as folder:
@@ -115,7 +117,11 @@ def save_model(
             model.network.save(folder / NETWORK)
         else:
             _save_features(folder, features, (len(names), len(model.whitening.mean)))
-        training = {"epochs": epochs, "outlier_distance": model.outlier_distance}
+        training = {
+            "epochs": epochs,
+            "outlier_distance": model.outlier_distance,
+            "final_clusters": final_clusters,
+        }
         (folder / _TRAINING).write_text(json.dumps(training) + "\n")
         save_whitening(folder / _WHITENING, model.whitening)
         with write_atomically(folder / _CENTROIDS, "wb") as file:
@@ -139,12 +145,21 @@ def _save_features(
             file.write(np.ascontiguousarray(block, "<f4").tobytes())
 
 
-def is_complete(run: RunDirectory, epochs: int) -> bool:
-    """Whether the model of a training of so many epochs was written, and is as it was."""
+def is_complete(run: RunDirectory, epochs: int, final_clusters: int = 0) -> bool:
+    """Whether the model of such a training was written, and is as it was.
+
+    Args:
+        run: The run.
+        epochs: Of the training.
+        final_clusters: As for `save_model`.
+    """
     try:
         _check_files(run.model, _TRAINED)
-        return json.loads((run.model / _TRAINING).read_bytes())["epochs"] == epochs
-    except (DamagedFilesError, OSError, ValueError, KeyError, TypeError):
+        training = json.loads((run.model / _TRAINING).read_bytes())
+        # Models of older versions have those of the training.
+        asked = training.get("final_clusters", 0)
+        return training["epochs"] == epochs and asked == final_clusters
+    except (DamagedFilesError, OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from dc_keras import assembly
 from dc_keras.assembly import Schedule
 from dc_keras.clustering.kmeans import nearest_centroids
+from dc_keras.clustering.nearest_images import comparisons
 from dc_keras.clustering.pseudo_labels import ClusteringOptions
 from dc_keras.clustering.whitening import fit_whitening
 from dc_keras.config import TrainingConfig
@@ -234,16 +235,23 @@ def _seconds_of_search(
     options: ClusteringOptions, num_images: int, rng: np.random.Generator
 ) -> float:
     """Seconds that an image takes in a clustering: nearly all is the search for what is nearest."""
-    compared, passes = options.num_clusters, options.kmeans.iterations + 1
+
+    def search_among(others: float) -> float:
+        tried = int(min(others, _COMPARED))
+        points = rng.normal(size=[_POINTS, options.pca_dim]).astype(np.float32)
+        centroids = rng.normal(size=[tried, options.pca_dim]).astype(np.float32)
+        taken = _seconds(lambda: nearest_centroids(points, centroids))
+        return taken / _POINTS * others / tried
+
     if options.method == "pic":
-        compared, passes = num_images, 1
-    elif 0 < options.kmeans.two_level_from <= compared:
-        compared = 2 * math.isqrt(compared)
-    tried = min(compared, _COMPARED)
-    points = rng.normal(size=[_POINTS, options.pca_dim]).astype(np.float32)
-    centroids = rng.normal(size=[tried, options.pca_dim]).astype(np.float32)
-    taken = _seconds(lambda: nearest_centroids(points, centroids))
-    return taken / _POINTS * passes * compared / tried
+        return search_among(num_images)
+    centroids = options.num_clusters
+    if 0 < options.kmeans.two_level_from <= centroids:
+        centroids = 2 * math.isqrt(centroids)
+    taken = (options.kmeans.iterations + 1) * search_among(centroids)
+    if options.neighbours:
+        taken += search_among(comparisons(num_images))
+    return taken
 
 
 def _seconds(work: Callable[[], object]) -> float:

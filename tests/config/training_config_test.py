@@ -235,7 +235,7 @@ def test_what_may_change_when_a_run_goes_on():
         "mode", "run_dir", "resume", "keep_checkpoints", "checkpoint_every_steps",
         "checkpoint_every_minutes", "max_bad_fraction", "cache", "max_cluster_fraction",
         "on_collapse", "epochs", "strategy", "virtual_devices", "labels",
-        "dry_run", "gallery", "choose", "hours",
+        "dry_run", "gallery", "choose", "hours", "final_clusters",
     }  # fmt: skip
 
 

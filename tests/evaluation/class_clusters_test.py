@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from dc_keras.clustering.kmeans import KMeansOptions
+from dc_keras.clustering.pseudo_labels import ClusteringOptions
 from dc_keras.evaluation.class_clusters import find_class_clusters
 
 
@@ -15,7 +16,7 @@ def test_figures_on_paper():
     train = np.float32([[0, 0], [0, 1], [9, 0], [9, 1]])
     test = np.float32([[0, 0], [1, 0], [0, 2], [0, 3], [8, 0]])
     labels = np.array([0, 0, 0, 1, 1])
-    clusters = find_class_clusters(train, test, labels, 2, KMeansOptions(), seed=31)
+    clusters = find_class_clusters(train, test, labels, ClusteringOptions(2), seed=31)
     found, assignments = clusters.figures, clusters.assignments
     # Four at one clump, one at the other.
     assert (assignments[:4] == assignments[0]).all() and assignments[4] != assignments[0]
@@ -43,11 +44,28 @@ def test_figures_on_paper():
 def test_means_and_deviations_are_over_seeds(rng):
     """Of points without clusters, each seed finds others."""
     points, labels = rng.normal(size=(300, 5)).astype("float32"), rng.integers(0, 4, 300)
-    options = KMeansOptions(iterations=1, max_points=1)
+    options = ClusteringOptions(4, kmeans=KMeansOptions(iterations=1, max_points=1))
     first, again = (
-        find_class_clusters(points, points, labels, 4, options, seed=s).figures for s in (1, 1)
+        find_class_clusters(points, points, labels, options, seed=s).figures for s in (1, 1)
     )
     assert first == again
     assert 0 < first["accuracy_classes_sd"] < 0.1 and 0.25 < first["accuracy_classes"] < 0.5
     # However few iterations and images the training took, here it is all of them.
-    assert first == find_class_clusters(points, points, labels, 4, KMeansOptions(), seed=1).figures
+    thorough = ClusteringOptions(4)
+    assert first == find_class_clusters(points, points, labels, thorough, seed=1).figures
+
+
+def test_neighbours_find_the_clusters_and_test_images_go_to_the_nearest(rng):
+    """Beside each other, by another way: what the training does with as many clusters."""
+    points = rng.normal(size=(80, 6)).astype("float32")
+    points /= np.linalg.norm(points, axis=1, keepdims=True)
+    labels = rng.integers(0, 4, 80)
+    with_neighbours = ClusteringOptions(4, neighbours=5)
+    found = find_class_clusters(points, points, labels, with_neighbours, seed=1)
+    alone = find_class_clusters(points, points, labels, ClusteringOptions(4), seed=1)
+    assert (found.assignments != alone.assignments).any()
+    for cluster in range(4):
+        mean = points[found.assignments == cluster].mean(axis=0)
+        own = np.linalg.norm(points[found.assignments == cluster] - mean, axis=1).mean()
+        other = np.linalg.norm(points[found.assignments != cluster] - mean, axis=1).mean()
+        assert own < other

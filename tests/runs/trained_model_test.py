@@ -91,6 +91,14 @@ def test_a_model_is_complete_for_its_number_of_epochs_alone(run):
     assert not is_complete(run, 6)
 
 
+def test_a_model_is_complete_for_the_number_of_clusters_that_was_asked_for(tmp_path, network):
+    run = RunDirectory(tmp_path)
+    model = TrainedModel(network, whitening(), np.eye(4, 2, dtype="float32"))
+    save_model(run, model, np.zeros(2, "int32"), ["a", "b"], epochs=5, final_clusters=4)
+    assert is_complete(run, 5, 4)
+    assert not is_complete(run, 5) and not is_complete(run, 5, 3)
+
+
 def test_no_model_yet(tmp_path):
     run = RunDirectory(tmp_path)
     assert not is_complete(run, 0)

@@ -1,6 +1,7 @@
 """Whole runs in this process: what is learned from, what is learned, what is left behind."""
 
 import csv
+import dataclasses
 import shutil
 
 import numpy as np
@@ -16,6 +17,7 @@ from dc_keras.models.feature_extractor import feature_model
 from dc_keras.models.patch_whitening import fit_filters
 from dc_keras.models.saved_network import load_network
 from dc_keras.runs.run_directory import RunDirectory
+from dc_keras.runs.trained_model import load_model
 from dc_keras.serving.assigned_images import write_clusters
 from dc_keras.serving.export import export
 from dc_keras.training.loop import callbacks_in_order, record_clusters, train
@@ -93,6 +95,24 @@ def test_the_run_directory_tells_its_settings(finished):
 def test_the_cluster_of_each_image_is_listed(finished):
     header, *rows = (finished.model / "clusters.csv").read_text().splitlines()
     assert header == "index,path,cluster" and len(rows) == 64
+
+
+def test_a_finished_run_is_clustered_anew_where_another_number_is_wanted(finished, npz, tmp_path):
+    shutil.copytree(finished.path, tmp_path / "run")
+    config = dataclasses.replace(finished.config(), run_dir=str(tmp_path / "run"), resume="auto")
+    asked = dataclasses.replace(config, final_clusters=3)
+    run = train(asked)
+    assert load_model(run).centroids.shape[0] == 3
+    assert set(final_clusters(run)) == {0, 1, 2}
+    weights = [load_network(one.model / "network.keras").get_weights() for one in (finished, run)]
+    for one, other in zip(*weights, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert run.config().final_clusters == 3
+    # Nothing is left to do for the same number, and the training's own can be had again.
+    written = (run.model / "clusters.csv").stat().st_mtime_ns
+    train(asked)
+    assert (run.model / "clusters.csv").stat().st_mtime_ns == written
+    np.testing.assert_array_equal(final_clusters(train(config)), final_clusters(finished))
 
 
 def test_epochs_have_their_figures(finished):
