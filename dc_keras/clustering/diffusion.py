@@ -1,6 +1,6 @@
 """Descriptors moved towards those of their nearest images, before k-means.
 
-With x_i the descriptor of image i, N(i) its nearest images and s^0 = x, three times:
+With x_i the descriptor of image i, N(i) its nearest images and s^0 = x, four times:
 
     s_i  <-  unit(x_i + 4 unit(mean of s_j over j in N(i))),      unit(v) = v / ||v||
 
@@ -14,9 +14,9 @@ import numpy as np
 
 from dc_keras.clustering.nearest_images import nearest_images
 
-# Weight of the nearest images beside the image itself, and how often they are averaged. Two to four
-# rounds and weights from 2 on differ by less than the starts of k-means (docs/clusters.md).
-_WEIGHT, _ROUNDS = 4.0, 3
+# Weight of the nearest images beside the image itself, and how often they are averaged. Three to
+# five rounds differ by less than the starts of k-means.
+_WEIGHT, _ROUNDS = 4.0, 4
 _AT_A_TIME = 4096
 
 

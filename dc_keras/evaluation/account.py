@@ -22,6 +22,7 @@ _MAIN = Table(
         Column("purity", "clusters of fc7", "purity", ".1%"),
         Column("knn_conv5", "k-NN", "conv5", ".1%"),
         Column("knn_fc7", "k-NN", "fc7", ".1%"),
+        Column("knn_descriptors", "k-NN", "descriptors", ".1%"),
         Column("probe_conv5", "linear probe", "conv5", ".1%"),
         Column("probe_fc7", "linear probe", "fc7", ".1%"),
     )
@@ -143,7 +144,9 @@ def _method_of(task: str, report: EvaluationReport) -> list[str]:
     if task == "knn":
         return [
             f"- k-NN: the {min(NUM_NEIGHBORS, report.train_images)} training images of highest "
-            f"cosine similarity s vote with weight exp(s / {TEMPERATURE:g})."
+            f"cosine similarity s vote with weight exp(s / {TEMPERATURE:g}). Descriptors are fc7 "
+            f"features {'whitened' if report.whitened else 'reduced by PCA'}, as they are clustered "
+            "and as the gallery looks for similar images."
         ]
     if task == "layers":
         return _of_layers(report)

@@ -15,7 +15,7 @@ import numpy as np
 
 from dc_keras.clustering.cluster_quality import cluster_quality
 from dc_keras.clustering.pseudo_labels import ClusteringOptions, assign_pseudo_labels
-from dc_keras.clustering.whitening import fit_whitening
+from dc_keras.clustering.whitening import Whitening, fit_whitening
 from dc_keras.errors import CannotWriteError
 from dc_keras.evaluation.class_clusters import find_class_clusters
 from dc_keras.evaluation.exhibits import write_picture
@@ -132,8 +132,8 @@ def measure(
 
         clusters: Quality of the clusters of the last of its layers against the classes, with
             `_classes` behind the name of as many as there are classes.
-        knn: Accuracies of k-nearest neighbours of each layer, and for the last one those of other
-            numbers of neighbours, as `knn_fc7_100`.
+        knn: Accuracies of k-nearest neighbours of each layer, for the last one those of other
+            numbers of neighbours, as `knn_fc7_100`, and of its descriptors, `knn_descriptors`.
         linear: Accuracies of linear probes of each layer, the regularisation chosen for it (`_c`),
             and its accuracy on the training images which that was chosen on (`_validation`).
         layers: Accuracies of linear probes of all layers, as `layer_relu3_3`.
@@ -168,6 +168,12 @@ def _knn(
         for number, correct in knn_correct(*data, neighbors=sorted({usual, *others})).items():
             name = f"knn_{layer}" if number == usual else f"knn_{layer}_{number}"
             figures[name], of_images[name] = float(correct.mean()), correct
+    last = list(train)[-1]
+    whitening = _whitening(train[last], protocol.clustering)
+    data = (whitening.apply(train[last]), split.train_labels)
+    others = (whitening.apply(test[last]), split.test_labels)
+    (correct,) = knn_correct(*data, *others, neighbors=[min(NUM_NEIGHBORS, len(data[0]))]).values()
+    figures["knn_descriptors"], of_images["knn_descriptors"] = float(correct.mean()), correct
     return Measured(figures, of_images)
 
 
@@ -207,7 +213,7 @@ def _clusters(
     layer = list(train)[-1]
     options = protocol.clustering
     seed = derive_seed(protocol.seed, "evaluation")
-    whitening = fit_whitening(train[layer], options.pca_dim, whiten=options.whiten)
+    whitening = _whitening(train[layer], options)
     descriptors = whitening.apply(train[layer])
     clusters = _cluster_descriptors(descriptors, options, seed)
     found = find_class_clusters(
@@ -312,8 +318,12 @@ def cluster_features(features: np.ndarray, options: ClusteringOptions, seed: int
     Returns:
         Cluster of each row, int32 `(n,)`.
     """
-    whitening = fit_whitening(features, options.pca_dim, whiten=options.whiten)
-    return _cluster_descriptors(whitening.apply(features), options, seed)
+    return _cluster_descriptors(_whitening(features, options).apply(features), options, seed)
+
+
+def _whitening(features: np.ndarray, options: ClusteringOptions) -> Whitening:
+    """From features to the descriptors that the training clusters."""
+    return fit_whitening(features, options.pca_dim, whiten=options.whiten)
 
 
 def _cluster_descriptors(

@@ -38,7 +38,7 @@ def dry_run(config: TrainingConfig) -> str:
     strategy = assembly.prepare_devices(config)
     starting = starting_network(config, run, strategy)
     source = open_source(config.data_dir, config.labels, assembly.pixel_options(config))
-    check_number_of_clusters(config.num_clusters, len(source))
+    check_number_of_clusters(config.num_clusters, len(source), config.final_clusters)
     measured = chosen.measured
     with strategy.scope():
         if measured is None:

@@ -42,6 +42,7 @@ class ImageOptions:
         labels: Where their labels are, for figures alone; see `open_source`.
         pixels: How all that reads the images makes pixels of them.
         image_size: Side in pixels of the squares that the network sees; 0 where there is none.
+        final_clusters: At the end, where they are others; not more than images, either.
     """
 
     data_dir: str
@@ -52,6 +53,7 @@ class ImageOptions:
     labels: str = ""
     pixels: PixelOptions = USUAL
     image_size: int = 224
+    final_clusters: int = 0
 
 
 def open_images(options: ImageOptions, run: RunDirectory) -> SourceWithStandIns:
@@ -131,11 +133,11 @@ def record_new(source: ImageSource, options: ImageOptions, run: RunDirectory) ->
     found = source.findings.lines(listed_in=run.path / PASSED_OVER)
     for line in [*found, *describe_labels(source, options.labels)]:
         print(line)
-    check_number_of_clusters(options.num_clusters, len(source))
+    check_number_of_clusters(options.num_clusters, len(source), options.final_clusters)
     readable, seen = leave_out_unreadable(
         source, options.max_bad_fraction, progress=sys.stderr.isatty()
     )
-    check_number_of_clusters(options.num_clusters, len(readable))
+    check_number_of_clusters(options.num_clusters, len(readable), options.final_clusters)
     run.path.mkdir(parents=True, exist_ok=True)
     if source.findings.passed_over:
         source.findings.write(run.path / PASSED_OVER)
@@ -185,17 +187,23 @@ def _decoded(source: ImageSource, options: ImageOptions, run: RunDirectory) -> I
     return source
 
 
-def check_number_of_clusters(num_clusters: int, num_images: int) -> None:
+def check_number_of_clusters(num_clusters: int, num_images: int, final_clusters: int = 0) -> None:
     """Refuses more clusters than images before any work is done.
+
+    Args:
+        num_clusters: Of the training.
+        num_images: Images there are.
+        final_clusters: At its end, where they are others.
 
     Raises:
         InputError: With a number of clusters that suits the images.
     """
-    if num_clusters > num_images:
-        # Some tens of images for each cluster, and a head that small data can train.
-        suggestion = max(2, num_images // 50)
-        raise InputError(
-            f"There are fewer images than clusters. Received: --num_clusters={num_clusters} for "
-            f"{num_images} images. Expected at most as many clusters as images; try "
-            f"--num_clusters={suggestion}."
-        )
+    for flag, number in (("num_clusters", num_clusters), ("final_clusters", final_clusters)):
+        if number > num_images:
+            # Some tens of images for each cluster, and a head that small data can train.
+            suggestion = max(2, num_images // 50)
+            raise InputError(
+                f"There are fewer images than clusters. Received: --{flag}={number} for "
+                f"{num_images} images. Expected at most as many clusters as images; try "
+                f"--{flag}={suggestion}."
+            )

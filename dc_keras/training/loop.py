@@ -239,6 +239,7 @@ def image_options(config: TrainingConfig) -> ImageOptions:
         labels=config.labels,
         pixels=assembly.pixel_options(config),
         image_size=config.image_size,
+        final_clusters=config.final_clusters,
     )
 
 

@@ -23,7 +23,7 @@ def naive(descriptors, num_neighbours):
     np.fill_diagonal(between, np.inf)
     nearest = np.argsort(between, axis=1)[:, :num_neighbours]
     drawn = x
-    for _ in range(3):
+    for _ in range(4):
         moved = []
         for i in range(len(x)):
             mean = sum(drawn[j] for j in nearest[i]) / num_neighbours

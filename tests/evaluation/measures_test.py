@@ -83,7 +83,7 @@ CLUSTERS = {
     [
         ("clusters", CLUSTERS),
         # Of 30 training images.
-        ("knn", {"knn_fc7", "knn_fc7_10"}),
+        ("knn", {"knn_fc7", "knn_fc7_10", "knn_descriptors"}),
         ("linear", {"probe_fc7", "probe_fc7_c", "probe_fc7_validation"}),
         (
             "lowshot",

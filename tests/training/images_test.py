@@ -212,9 +212,18 @@ def test_a_number_of_clusters_that_suits_the_images_is_advised(images, advice):
         check_number_of_clusters(images + 1, images)
 
 
-@pytest.mark.parametrize("clusters", ["--num_clusters=17", "--num_clusters=10000"])
+def test_final_clusters_are_not_more_than_images_either():
+    with pytest.raises(
+        InputError, match="--final_clusters=65 for 64 images.*--final_clusters=2[.]$"
+    ):
+        check_number_of_clusters(64, 64, final_clusters=65)
+
+
+@pytest.mark.parametrize(
+    "clusters", ["--num_clusters=17", "--num_clusters=10000", "--final_clusters=17"]
+)
 def test_more_clusters_than_images_are_refused_before_anything_is_written(run, folder, clusters):
-    with pytest.raises(InputError, match="16 images.*try --num_clusters=2"):
+    with pytest.raises(InputError, match="16 images.*try --(num|final)_clusters=2"):
         train(tiny(folder, run.path, clusters))
     assert not run.path.exists()
 
