@@ -35,8 +35,8 @@ class ClusteringOptions:
         pca_images: Number of images to fit PCA on.
         whiten: Whether PCA also whitens.
         kmeans: How k-means is done.
-        neighbours: Nearest images of each that its descriptor is moved towards before k-means; 0
-            for none.
+        neighbours: Nearest images of each that its descriptor is drawn towards before k-means, at
+            most; 0 for none.
     """
 
     num_clusters: int
@@ -154,14 +154,30 @@ def _kmeans(
 ) -> KMeansResult:
     """K-means, with neighbours on descriptors that are drawn towards them."""
     number, of_kmeans = options.num_clusters, options.kmeans
-    if not options.neighbours:
-        return kmeans(descriptors, number, of_kmeans, seed=seed, progress=progress)
-    drawn = diffuse(descriptors, options.neighbours)
+    drawn = drawn_together(descriptors, options)
     found = kmeans(drawn, number, of_kmeans, seed=seed, progress=progress)
+    if drawn is descriptors:
+        return found
     centroids = centroids_of(descriptors, found, spherical=of_kmeans.spherical)
     nearest, distances = nearest_centroids(descriptors, centroids)
     objective = np.mean(np.square(distances), dtype=np.float64)
     return KMeansResult(nearest, centroids, np.append(found.objectives, objective))
+
+
+def drawn_together(descriptors: np.ndarray, options: ClusteringOptions) -> np.ndarray:
+    """Descriptors drawn towards their nearest images, of which clusters are found.
+
+    At most half of a cluster's images count: farther ones would draw clusters into each other.
+
+    Args:
+        descriptors: float32 `(n, dim)`.
+        options: How many of the nearest, and into how many clusters.
+
+    Returns:
+        float32 `(n, dim)`; the descriptors themselves where none are drawn.
+    """
+    count = min(options.neighbours, len(descriptors) // (2 * options.num_clusters))
+    return diffuse(descriptors, count) if count else descriptors
 
 
 def centroids_of(descriptors: np.ndarray, found: KMeansResult, *, spherical: bool) -> np.ndarray:

@@ -83,8 +83,7 @@ class ClusterConfig(Config):
     )
     diffusion_neighbours: int = flag(
         20,
-        "Before k-means, draw the descriptors of images towards those of so many nearest images; "
-        "0: k-means alone.",
+        "As for train.py: nearest images that the descriptor of each is drawn towards; 0: none.",
         at_least=0,
     )
     seed: int = flag(31, "Every random draw derives from it.", at_least=0)

@@ -330,8 +330,8 @@ class TrainingConfig(Config):
     )
     diffusion_neighbours: int = flag(
         0,
-        "Before k-means, draw the descriptors of images towards those of so many nearest images: "
-        "clusters follow chains of neighbours. 20 is a good number; 0: k-means alone.",
+        "Before k-means, draw the descriptors of images towards those of so many nearest images, "
+        "at most half of a cluster's: clusters then follow chains of neighbours. 0: k-means alone.",
         at_least=0,
     )
     final_clusters: int = flag(

@@ -145,8 +145,8 @@ def _method_of(task: str, report: EvaluationReport) -> list[str]:
         return [
             f"- k-NN: the {min(NUM_NEIGHBORS, report.train_images)} training images of highest "
             f"cosine similarity s vote with weight exp(s / {TEMPERATURE:g}). Descriptors are fc7 "
-            f"features {'whitened' if report.whitened else 'reduced by PCA'}, as they are clustered "
-            "and as the gallery looks for similar images."
+            f"features {'whitened' if report.whitened else 'reduced by PCA'}, in which clusters "
+            "are found and the gallery looks for similar images."
         ]
     if task == "layers":
         return _of_layers(report)

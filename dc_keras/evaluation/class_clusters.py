@@ -13,9 +13,8 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from dc_keras.clustering.cluster_quality import cluster_quality
-from dc_keras.clustering.diffusion import diffuse
 from dc_keras.clustering.kmeans import kmeans, nearest_centroids
-from dc_keras.clustering.pseudo_labels import ClusteringOptions, centroids_of
+from dc_keras.clustering.pseudo_labels import ClusteringOptions, centroids_of, drawn_together
 from dc_keras.seeds import derive_seed
 
 # Seeds that mean and standard deviation are over, and starts of each, of which the one of the
@@ -71,7 +70,7 @@ def find_class_clusters(
     number = options.num_clusters
     thorough = dataclasses.replace(options.kmeans, iterations=_ITERATIONS, max_points=0)
     threads = 1 if train.size * number < _THREADS_FROM else None
-    drawn = diffuse(train, options.neighbours) if options.neighbours else train
+    drawn = drawn_together(train, options)
     figures, assignments = [], []
     with threadpool_limits(threads):
         for turn in tqdm(
@@ -81,7 +80,7 @@ def find_class_clusters(
             fits = (kmeans(drawn, number, thorough, seed=one) for one in seeds)
             best = min(fits, key=lambda fit: fit.objectives[-1])
             centroids = best.centroids
-            if options.neighbours:
+            if drawn is not train:
                 centroids = centroids_of(train, best, spherical=thorough.spherical)
             nearest, _ = nearest_centroids(test, centroids)
             figures.append(cluster_quality(test_labels, nearest))

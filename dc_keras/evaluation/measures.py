@@ -170,9 +170,13 @@ def _knn(
             figures[name], of_images[name] = float(correct.mean()), correct
     last = list(train)[-1]
     whitening = _whitening(train[last], protocol.clustering)
-    data = (whitening.apply(train[last]), split.train_labels)
-    others = (whitening.apply(test[last]), split.test_labels)
-    (correct,) = knn_correct(*data, *others, neighbors=[min(NUM_NEIGHBORS, len(data[0]))]).values()
+    (correct,) = knn_correct(
+        whitening.apply(train[last]),
+        split.train_labels,
+        whitening.apply(test[last]),
+        split.test_labels,
+        neighbors=[min(NUM_NEIGHBORS, len(train[last]))],
+    ).values()
     figures["knn_descriptors"], of_images["knn_descriptors"] = float(correct.mean()), correct
     return Measured(figures, of_images)
 

@@ -1,5 +1,7 @@
 """Descriptors that are drawn towards their nearest images."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,7 +11,11 @@ from hypothesis.extra import numpy as arrays
 from dc_keras.clustering.cluster_quality import normalized_mutual_information
 from dc_keras.clustering.diffusion import diffuse
 from dc_keras.clustering.kmeans import KMeansOptions, nearest_centroids
-from dc_keras.clustering.pseudo_labels import ClusteringOptions, assign_pseudo_labels
+from dc_keras.clustering.pseudo_labels import (
+    ClusteringOptions,
+    assign_pseudo_labels,
+    drawn_together,
+)
 
 
 def unit(points):
@@ -58,6 +64,15 @@ def test_clusters_follow_chains_of_neighbours_that_k_means_cuts(rng):
     alone, drawn = (np.mean([agreement(*one, n) for one in data]) for n in (0, 10))
     # Over 20 such draws of data the difference was 0.09 with a standard error of 0.01.
     assert drawn > alone + 0.04
+
+
+def test_neighbours_are_at_most_half_of_a_cluster(rng):
+    """Else all of a small cluster's neighbours would be of others."""
+    points, _ = arcs(rng, 10)
+    options = ClusteringOptions(4, neighbours=20)
+    np.testing.assert_array_equal(drawn_together(points, options), diffuse(points, 5))
+    few = dataclasses.replace(options, num_clusters=21)
+    assert drawn_together(points, few) is points
 
 
 def test_centroids_are_means_of_what_was_not_drawn_and_images_are_at_the_nearest(rng):
