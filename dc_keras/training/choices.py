@@ -3,6 +3,7 @@
 Each choice follows those before it and whatever was given. What they rest on is in docs/results.md
 and the presets; where nothing was measured, a choice is a judgement, told with its reason.
 
+    network             by their size: `compact` for small ones, with what goes with it
     image size, width   as large as the time lets images be seen often enough
     fit, crops, colours by what the images look like
     clusters, PCA       by their number
@@ -33,6 +34,17 @@ _MOST_PASSES = 400
 _SIZES = range(32, 225, 32)
 # Widths, and from how many images on each is tried.
 _WIDTHS = {0.25: 0, 0.5: 2_000, 1.0: 20_000}
+_COMPACT_WIDTHS = {0.375: 0, 0.5: 2_000, 0.75: 20_000}
+# Pixels of images that `compact` is for, and what goes with it, as in the preset small_images.
+_COMPACT, _COMPACT_UP_TO = "compact", 64
+_COMPACT_MIN_AREA = 0.2
+_WITH_COMPACT: dict[str, tuple[Any, str]] = {
+    "whitened_patches": (3, "its first layer is fitted to the images' patches"),
+    "crop_scale": (0.75, "half of the work, and things are as large as in whole images"),
+    "instance_temperature": (0.1, "as in the preset for small images"),
+    "whiten": (True, "with neighbours it clusters best"),
+    "diffusion_neighbours": (20, "clusters follow chains of neighbours"),
+}
 # Pixels of an image that a crop shows at least, each way.
 _SMALLEST_CROP = 9
 # Memory that a crop takes while it is trained on, at 224 pixels and width 0.25.
@@ -102,7 +114,7 @@ class Speed:
         )
 
 
-# Where nothing was measured yet: two busy processor cores, 32 pixels, width 0.25.
+# Where nothing was measured yet: two busy processor cores, VGG16, 32 pixels, width 0.25.
 GUESS = Measured(
     start=20,
     epoch=0.5,
@@ -115,6 +127,14 @@ GUESS = Measured(
     weights=10**7,
     resident=10**9,
 )
+
+
+def guess(facts: Facts, config: TrainingConfig) -> Speed:
+    """What the parts of a run take before anything was measured."""
+    if _arch(facts, config)[0] != _COMPACT:
+        return Speed(32, 0.25, GUESS)
+    compact = dataclasses.replace(GUESS, crop=3e-3, feature_dim=192, weights=10**6)
+    return Speed(32, 0.375, compact)
 
 
 class Choice(NamedTuple):
@@ -147,7 +167,7 @@ def choose(
     """
     wanted = config.to_choose
     made: list[Choice] = []
-    for chooser in (_basis, _clusters, _network, _pixels, _steps, _length):
+    for chooser in (_basis, _with_network, _clusters, _network, _pixels, _steps, _length):
         found = [choice for choice in chooser(facts, config, speed) if choice.name in wanted]
         made += found
         config = dataclasses.replace(config, **{choice.name: choice.value for choice in found})
@@ -157,6 +177,35 @@ def choose(
 
 def _basis(facts: Facts, config: TrainingConfig, speed: Speed) -> Iterator[Choice]:
     yield Choice("mode", config.mode, "learns more than the published recipe, except of millions")
+    yield Choice("arch", *_arch(facts, config))
+
+
+def _arch(facts: Facts, config: TrainingConfig) -> tuple[str, str]:
+    """The network, and why."""
+    if "arch" not in config.to_choose:
+        return config.arch, "given"
+    if config.mode != "improved" or config.sobel:
+        return config.arch, "the published network"
+    side = facts.short_side if "image_size" in config.to_choose else config.image_size
+    if side > _COMPACT_UP_TO:
+        return config.arch, f"for images of more than {_COMPACT_UP_TO} pixels"
+    return _COMPACT, f"learns more from images of up to {_COMPACT_UP_TO} pixels"
+
+
+def _with_network(facts: Facts, config: TrainingConfig, speed: Speed) -> Iterator[Choice]:
+    """What goes with the network for small images, and else as the mode has it."""
+    has_no_use = set()
+    if not config.instance_weight:
+        has_no_use.add("instance_temperature")
+    if config.clustering == "pic" and not config.final_clusters:
+        has_no_use.add("diffusion_neighbours")
+    if config.sobel:
+        has_no_use.add("whitened_patches")
+    for name, (value, why) in _WITH_COMPACT.items():
+        if config.arch == _COMPACT and name not in has_no_use:
+            yield Choice(name, value, why)
+        else:
+            yield Choice(name, getattr(config, name), f"as --mode={config.mode}")
 
 
 def _clusters(facts: Facts, config: TrainingConfig, speed: Speed) -> Iterator[Choice]:
@@ -181,7 +230,7 @@ def _clusters(facts: Facts, config: TrainingConfig, speed: Speed) -> Iterator[Ch
 def _network(facts: Facts, config: TrainingConfig, speed: Speed) -> Iterator[Choice]:
     """The largest image that can be seen often enough, then the widest network."""
     sizes = [size for size in _sizes(facts, config) if "image_size" in config.to_choose]
-    widths = [width for width in _widths(facts) if "width" in config.to_choose]
+    widths = [width for width in _widths(facts, config) if "width" in config.to_choose]
     if widths:
         config = dataclasses.replace(config, width=min(widths))
     for size in reversed(sizes):
@@ -203,11 +252,12 @@ def _told_network(facts: Facts, config: TrainingConfig, speed: Speed) -> Iterato
         other = dataclasses.replace(config, image_size=larger[0])
         why = f"{larger[0]} {_too_slow(facts, other, speed, _ENOUGH)}"
     yield Choice("image_size", size, why)
-    why = "there is time for it" if width > min(_WIDTHS) else "the narrowest of the presets"
-    if wider := [other for other in _widths(facts) if other > width]:
+    widths = _of_arch(config)
+    why = "there is time for it" if width > min(widths) else "the narrowest of the presets"
+    if wider := [other for other in _widths(facts, config) if other > width]:
         other = dataclasses.replace(config, width=wider[0])
         why = f"{wider[0]:g} {_too_slow(facts, other, speed, _ENOUGH_FOR_WIDE)}"
-    elif n < max(_WIDTHS.values()):
+    elif n < max(widths.values()):
         why = f"{n:,} images teach no wider network"
     yield Choice("width", width, why)
 
@@ -229,8 +279,12 @@ def _sizes(facts: Facts, config: TrainingConfig) -> list[int]:
     return [size for size in _SIZES if smallest <= size <= largest]
 
 
-def _widths(facts: Facts) -> list[float]:
-    return [width for width, images in _WIDTHS.items() if facts.num_images >= images]
+def _of_arch(config: TrainingConfig) -> dict[float, int]:
+    return _COMPACT_WIDTHS if config.arch == _COMPACT else _WIDTHS
+
+
+def _widths(facts: Facts, config: TrainingConfig) -> list[float]:
+    return [width for width, images in _of_arch(config).items() if facts.num_images >= images]
 
 
 def _pixels(facts: Facts, config: TrainingConfig, speed: Speed) -> Iterator[Choice]:
@@ -251,9 +305,11 @@ def _pixels(facts: Facts, config: TrainingConfig, speed: Speed) -> Iterator[Choi
             "squash" if alike else "pad",
             f"{few}; shapes {'are alike' if alike else 'differ'}",
         )
-    area = round(min(0.5, max(0.08, (_SMALLEST_CROP / facts.short_side) ** 2)), 2)
-    why = "as published"
-    if area > 0.08:
+    usual, why = 0.08, "as published"
+    if config.arch == _COMPACT:
+        usual, why = _COMPACT_MIN_AREA, "as in the preset for small images"
+    area = round(min(0.5, max(usual, (_SMALLEST_CROP / facts.short_side) ** 2)), 2)
+    if area > usual:
         why = f"a crop of {facts.short_side} pixels has {_SMALLEST_CROP} each way"
     if area == 0.5:
         why = f"less of {facts.short_side} pixels shows nothing"

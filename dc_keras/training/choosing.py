@@ -20,7 +20,7 @@ from dc_keras.data.sources.open import open_source
 from dc_keras.memory import free_memory
 from dc_keras.process import return_freed_memory
 from dc_keras.runs.run_directory import RunDirectory
-from dc_keras.training.choices import GUESS, Choice, Facts, Speed, choose
+from dc_keras.training.choices import Choice, Facts, Speed, choose, guess
 from dc_keras.training.images import check_number_of_clusters
 from dc_keras.training.measuring import Effort, Sample, measure, take_sample
 from dc_keras.training.run_time import Measured, run_time
@@ -94,7 +94,7 @@ def _chosen(config: TrainingConfig, began: float) -> Chosen:
         return Speed(wanted.image_size, wanted.width, measured)
 
     print("Trying how fast this machine is ...", file=sys.stderr, flush=True)
-    first, _ = choose(facts_now(), config, Speed(32, 0.25, GUESS))
+    first, _ = choose(facts_now(), config, guess(facts, config))
     speed = tried(first)
     chosen, choices = choose(facts_now(), config, speed)
     for _ in range(_TRIES - 1):

@@ -45,11 +45,36 @@ def test_ten_thousand_thumbnails_in_an_hour():
     # 10,000 / (8 * 10,000 ** 0.2) = 198: some 50 images for each, as in the preset small_images.
     assert (config.mode, config.num_clusters, config.pca_dim) == ("improved", 200, 128)
     # Twice as wide takes 2 ** 1.5 times as long: 3600 s / 2.83 ms are more than a million crops.
-    assert (config.image_size, config.width) == (32, 0.5)
+    assert (config.arch, config.image_size, config.width) == ("compact", 32, 0.5)
     assert 1_000_000 < config.epochs * 10_000 < 1_272_000
     assert (config.batch_size, config.learning_rate, config.reassign) == (256, 0.05, 4)
-    assert (config.fit, config.crop_min_area, config.color_jitter) == ("crop_large", 0.08, 1)
+    assert (config.fit, config.crop_min_area, config.color_jitter) == ("crop_large", 0.2, 1)
     assert config.learning_rate_schedule == "cosine" and config.weight_decay == 1e-4
+
+
+def test_small_images_get_what_their_preset_has():
+    """All that the preset says of the network, its crops, loss and clusters."""
+    preset = TrainingConfig.from_arguments(["--preset=small_images", "--data_dir=d", "--run_dir=r"])
+    config = chosen(facts(seconds=1200.0))
+    time_alone = {"choose", "hours", "epochs", "reassign"}
+    for name in CHOOSABLE:
+        if name not in time_alone:
+            assert getattr(config, name) == getattr(preset, name), name
+
+
+@pytest.mark.parametrize(
+    "given", ["--mode=paper", "--sobel", "--arch=vgg16", "--image_size=96", "--arch=alexnet"]
+)
+def test_what_excludes_the_network_for_small_images_leaves_the_rest_as_the_mode_has_it(given):
+    config = chosen(facts(), given)
+    assert config.arch != "compact" and config.crop_min_area == 0.08
+    assert (config.whitened_patches, config.crop_scale, config.diffusion_neighbours) == (0, 1, 0)
+    assert (config.instance_temperature, config.whiten) == (0.2, config.mode == "paper")
+
+
+def test_larger_images_have_the_published_network():
+    assert chosen(facts(1000, (64, 90), seconds=1e6)).arch == "compact"
+    assert chosen(facts(1000, (65, 90), seconds=1e6)).arch == "vgg16"
 
 
 @pytest.mark.parametrize(("side", "size"), [(8, 32), (28, 32), (50, 64), (96, 96), (4000, 224)])
@@ -78,7 +103,7 @@ def test_few_images_have_few_clusters_directions_and_small_batches(
 ):
     config = chosen(facts(num_images))
     assert (config.num_clusters, config.pca_dim) == (clusters, pca_dim)
-    assert (config.batch_size, config.width) == (batch, 0.25)
+    assert (config.batch_size, config.width) == (batch, 0.375)
 
 
 def test_passes_over_few_images_have_an_end():
@@ -151,7 +176,8 @@ SIDES = st.integers(1, 20_000)
         st.sampled_from(
             [*(f"--mode={mode}" for mode in MODES), "--arch=alexnet", "--epochs=3", "--reassign=9",
              "--image_size=96", "--width=0.3", "--pca_images=40", "--instance_weight=0",
-             "--clustering=pic", "--sobel"]
+             "--clustering=pic", "--sobel", "--arch=compact",
+             "--final_clusters=2"]
         ),
         max_size=4,
     ),
@@ -180,7 +206,7 @@ def test_whatever_there_is_the_choices_go_together(
     assert config.batch_size % (replicas * config.views) == 0
     assert config.batch_size <= max(2 * num_images, replicas * config.views)
     assert config.image_size % 32 == 0 and 32 <= config.image_size <= 224
-    assert config.epochs >= 1 and config.width in (0.25, 0.3, 0.5, 1.0)
+    assert config.epochs >= 1 and config.width in (0.25, 0.3, 0.375, 0.5, 0.75, 1.0)
     # What is chosen repeats, and is written as flags that can be read.
     assert choose(known, asked_for, speed)[0] == config
     assert TrainingConfig.from_arguments(config.to_flagfile().split("\n")[:-1]) == config
