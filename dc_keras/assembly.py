@@ -13,10 +13,11 @@ from dc_keras.clustering.kmeans import KMeansOptions
 from dc_keras.clustering.pseudo_labels import ClusteringOptions
 from dc_keras.config.images import value_range
 from dc_keras.config.training import TrainingConfig, batch_not_divisible
-from dc_keras.data.batches.ordered import ordered_batches
+from dc_keras.data.batches.ordered import readable_batches
 from dc_keras.data.batches.samplers import make_sampler
 from dc_keras.data.batches.training import TrainingBatches
 from dc_keras.data.pixels.augmentation import Augmentation
+from dc_keras.data.pixels.center_crop import preprocess_for_clustering
 from dc_keras.data.pixels.options import PixelOptions
 from dc_keras.data.sources.image_source import ImageSource
 from dc_keras.errors import InputError
@@ -193,9 +194,12 @@ def fit_first_layer(network: keras.Model, config: TrainingConfig, source: ImageS
         return
     count = min(len(source), _IMAGES_TO_WHITEN)
     drawn = numpy_rng(config.seed, "whitened patches").choice(len(source), count, replace=False)
-    batches = ordered_batches(
-        source, drawn, image_size=config.image_size, batch_size=_BATCH_TO_WHITEN
-    )
+
+    def load(index):
+        return preprocess_for_clustering(source.load(index), config.image_size, source.options)
+
+    # Images that have vanished since they were listed are not missed.
+    batches = readable_batches(load, drawn, _BATCH_TO_WHITEN)
     filters = fit_filters(batches.as_numpy_iterator(), config.whitened_patches)
     network.get_layer(PATCHES).kernel.assign(filters)
 

@@ -5,18 +5,21 @@ import dataclasses
 import numpy as np
 import pytest
 
+import textures
 from dc_keras.assembly import (
     Schedule,
     augmentation,
     build_trainer,
     build_untrained,
     clustering_options,
+    fit_first_layer,
     network_options,
     prepare_devices,
     training_batches,
 )
 from dc_keras.config import TrainingConfig
 from dc_keras.data.sources.arrays import ArraySource
+from dc_keras.data.sources.open import open_source
 from dc_keras.errors import InputError
 from tiny import tiny
 
@@ -96,3 +99,19 @@ def test_a_rate_that_follows_a_cosine_ends_with_the_schedule():
         trainer.optimizer.iterations.assign(step)
         rates.append(float(trainer.optimizer.learning_rate))
     np.testing.assert_allclose(rates, [0.5, 0.25, 0.0], atol=1e-7)
+
+
+def test_the_first_layer_is_fitted_without_images_that_have_vanished(tmp_path):
+    images, labels = textures.textures(5)
+    textures.write_folders(tmp_path, images, labels)
+    flags = ["--arch=compact", "--whitened_patches=3", "--sobel=false"]
+    config = tiny(tmp_path, tmp_path / "run", *flags)
+    source = open_source(str(tmp_path))
+    next(tmp_path.rglob("*.png")).unlink()
+    network = build_untrained(config)
+    fit_first_layer(network, config, source)
+    left = build_untrained(config)
+    fit_first_layer(left, config, open_source(str(tmp_path)))
+    filters = [one.get_layer("patches").kernel.numpy() for one in (network, left)]
+    assert np.abs(filters[0]).max() > 0
+    np.testing.assert_allclose(*filters, rtol=1e-3, atol=1e-3)
