@@ -15,7 +15,7 @@ from dc_keras.evaluation.subjects import layers_of
 from dc_keras.evaluation.voc import account as voc_account
 from dc_keras.evaluation.voc.voc_images import open_voc
 from dc_keras.evaluation.voc.voc_tuning import TuningOptions
-from dc_keras.models.architectures import LAST_CONV
+from dc_keras.models.architectures import LAST_CONV, WITH_FULLY_CONNECTED
 
 
 def with_images_of_tasks(
@@ -43,6 +43,11 @@ def with_images_of_tasks(
     if "voc" in config.tasks():
         task, further = _voc(config, settings)
         report.further += (further,)
+        if config.tuned() and not task.tuned:
+            report.remarks += (
+                "Nothing was fine-tuned on PASCAL VOC: that trains fully connected layers anew, "
+                f"and {settings.arch} has none. Its features were judged by SVMs.",
+            )
         protocol = dataclasses.replace(protocol, voc=task)
     if "retrieval" in config.tasks():
         search, further = _retrieval(config, settings, training)
@@ -54,13 +59,17 @@ def with_images_of_tasks(
 
 def _voc(config: EvaluationConfig, settings: TrainingConfig) -> tuple[VocTask, Further]:
     voc = open_voc(config.voc_dir, assembly.pixel_options(settings))
-    layers = (*layers_of(settings.arch), "fc6")
+    layers, tuned = tuple(layers_of(settings.arch)), config.tuned()
+    if settings.arch in WITH_FULLY_CONNECTED:
+        layers = (*layers, "fc6")
+    else:
+        tuned = ()
     identity = key_of(
         names=[*voc.train.images.names, *voc.test.images.names],
         train=voc.train.labels,
         test=voc.test.labels,
     )
-    task = VocTask(voc, identity, config.tuned(), config.voc_steps)
+    task = VocTask(voc, identity, tuned, config.voc_steps)
     options = [TuningOptions(parts=parts, iterations=task.steps) for parts in task.tuned]
     lines = voc_account.method(voc, layers=layers, tuned=options)
     return task, Further(tuple(voc_account.tables(layers, task.tuned)), tuple(lines))

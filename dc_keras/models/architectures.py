@@ -11,6 +11,8 @@ _BUILDERS = {"vgg16": build_vgg16, "alexnet": build_alexnet, "compact": build_co
 
 # The output of the last convolution, after batch norm and ReLU and before its pooling.
 LAST_CONV = {"vgg16": "relu5_3", "alexnet": "relu5", "compact": "relu4_2"}
+# Those that end in fully connected layers, fc6 and fc7; of others fc7 is a mean over places.
+WITH_FULLY_CONNECTED = ("vgg16", "alexnet")
 
 
 def build_network(options: NetworkOptions, num_clusters: int) -> keras.Model:

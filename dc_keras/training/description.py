@@ -40,14 +40,24 @@ def describe_run(
         f"Network:  {config.arch}{' behind Sobel' if config.sobel else ''}, "
         f"width {config.width:g}, {num_weights:,} weights, {config.image_size} px\n"
         f"{start}{end_of_start}"
-        f"Clusters: {'at most ' if config.clustering == 'pic' else ''}{config.num_clusters:,} by "
-        f"{config.clustering}, on {config.pca_dim}{' whitened' if config.whiten else ''} "
-        "dimensions\n"
+        f"{describe_clustering(config)}\n"
         f"Training: {schedule.epochs} epochs of {schedule.steps} steps of {config.batch_size} "
         f"images{f' on {replicas} replicas' if replicas > 1 else ''}\n"
         f"Devices:  network on {devices}; k-means on {kmeans_devices()}\n"
         f"{describe_settings(config)}\n"
         f"Run:      {config.run_dir}"
+    )
+
+
+def describe_clustering(config: TrainingConfig) -> str:
+    """How many clusters there are, and what they are found in: a line."""
+    most = "at most " if config.clustering == "pic" else ""
+    kind = " whitened" if config.whiten else ""
+    drawn = ", drawn towards neighbours" if config.diffusion_neighbours else ""
+    last = f"; {config.final_clusters:,} at the end" if config.final_clusters else ""
+    return (
+        f"Clusters: {most}{config.num_clusters:,} by {config.clustering}, on "
+        f"{config.pca_dim}{kind} dimensions{drawn}{last}"
     )
 
 

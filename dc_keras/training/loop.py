@@ -140,6 +140,8 @@ def _train(config: TrainingConfig, run: RunDirectory, interruption: Interruption
     if place.epoch >= schedule.epochs and is_complete(run, place.epoch, config.final_clusters):
         print("The run is complete.")
         return run
+    if place.epoch >= schedule.epochs:
+        print("The training is complete; the images are clustered by it.", flush=True)
 
     # The two halves of the loop, clustering and training, and what watches over them
     clusterer = make_clusterer(config, source, model, assembly.clustering_options(config))
