@@ -8,10 +8,15 @@ import os
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
+import hypothesis
 import numpy as np
 import pytest
 
 import textures
+
+# How long an example takes is the machine's matter: a busy one would fail tests.
+hypothesis.settings.register_profile("any machine", deadline=None)
+hypothesis.settings.load_profile("any machine")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -31,6 +31,9 @@ _ENOUGH_FOR_WIDE = 1_000_000
 # So that clusters are renewed now and then.
 _FEWEST_PASSES = 10
 _MOST_PASSES = 400
+# Epochs between two clusterings, and from how many epochs on: features of all images take as long
+# as many steps, and the clusters change little late in a long run.
+_REASSIGN = {10.0: 100, 4.0: 40, 2.0: 10, 1.0: 0}
 _SIZES = range(32, 225, 32)
 # Widths, and from how many images on each is tried.
 _WIDTHS = {0.25: 0, 0.5: 2_000, 1.0: 20_000}
@@ -401,8 +404,8 @@ def _passes(facts: Facts, config: TrainingConfig, speed: Speed) -> int:
 
 
 def _reassign(epochs: int) -> float:
-    """Epochs between two clusterings, of which there shall be some."""
-    return 4.0 if epochs >= 40 else 2.0 if epochs >= 10 else 1.0
+    """Epochs between two clusterings, of which there shall be ten or so."""
+    return next(turn for turn, least in _REASSIGN.items() if epochs >= least)
 
 
 def _power_of_two(number: float) -> int:

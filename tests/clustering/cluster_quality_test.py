@@ -63,7 +63,7 @@ def test_nmi_of_partitions_without_entropy():
     assert normalized_mutual_information(constant, constant + 3) == 1
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(partitions)
 def test_nmi_agrees_with_the_formula(pair):
     a, b = pair
@@ -82,7 +82,7 @@ def test_nmi_of_equal_partitions_is_never_above_one(rng):
         assert 1 - 1e-12 < value <= 1
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(partitions)
 def test_figures_ignore_numbering_and_order(pair):
     labels, assignments = pair
@@ -117,7 +117,7 @@ def test_matching_beats_taking_the_largest_first():
     assert accuracy_by_matching(labels, assignments) == pytest.approx(8 / 13)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(partitions)
 def test_accuracy_agrees_with_trying_all_matchings(pair):
     labels, assignments = pair[0] % 4, pair[1] % 5

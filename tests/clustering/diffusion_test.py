@@ -99,7 +99,7 @@ def test_copies_stay_where_they_are(rng):
     np.testing.assert_allclose(diffuse(points, 3), points, atol=1e-6)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     arrays.arrays(
         np.float32, st.tuples(st.integers(1, 12), st.just(3)), elements=st.floats(-1, 1, width=32)

@@ -101,7 +101,7 @@ def test_all_clusters_from_one(rng):
     assert np.bincount(repaired.assignments, minlength=30).tolist() == [1] * 30
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     n=st.integers(2, 60),
     dim=st.integers(1, 5),

@@ -139,7 +139,7 @@ def test_a_sample_of_all_points_changes_nothing(rng, enough):
     np.testing.assert_array_equal(sampled.centroids, kmeans(points, 20, seed=0).centroids)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.integers(0, 50), min_size=1, max_size=20), st.data())
 def test_sharing_out(sizes, data):
     sizes = np.array(sizes)

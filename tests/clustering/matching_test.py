@@ -30,7 +30,7 @@ def test_the_best_for_all_is_not_the_best_for_each():
     assert match_clusters(previous, current, 2).tolist() == [1, 0]  # 2 + 2 images, not 3 + 0
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(k=st.integers(1, 12), n=st.integers(1, 60), seed=st.integers(0, 10_000))
 def test_it_keeps_as_many_images_as_possible(k, n, seed):
     rng = np.random.default_rng(seed)
@@ -43,7 +43,7 @@ def test_it_keeps_as_many_images_as_possible(k, n, seed):
     assert common[np.arange(k), numbers].sum() == common[rows, columns].sum()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(k=st.integers(2, 20), seed=st.integers(0, 10_000))
 def test_the_same_clusters_under_other_names_get_their_numbers_back(k, seed):
     rng = np.random.default_rng(seed)
@@ -87,7 +87,7 @@ def test_numbers_close_up_where_there_are_fewer_clusters_than_before():
     assert (numbers.tolist(), numbers.dtype, churn) == ([1, 0], np.int32, 3 / 9)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     before=st.integers(1, 12), now=st.integers(1, 12), n=st.integers(1, 60), seed=st.integers(0, 99)
 )
@@ -101,7 +101,7 @@ def test_churn_is_what_the_best_matching_leaves(before, now, n, seed):
     assert churn == pytest.approx(1 - stay / n)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     before=st.integers(1, 12), now=st.integers(1, 12), n=st.integers(1, 60), seed=st.integers(0, 99)
 )

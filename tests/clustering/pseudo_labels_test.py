@@ -102,7 +102,7 @@ def test_spherical_centroids_stay_on_the_sphere_after_a_repair(rng):
     ).mean() > 0.9
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(n=st.integers(1, 40), k=st.integers(1, 12), dim=st.integers(1, 4), seed=st.integers(0, 99))
 def test_under_other_numbers_members_and_centroids_stay_together(n, k, dim, seed):
     rng = np.random.default_rng(seed)

@@ -109,7 +109,7 @@ def test_an_image_at_the_mean_stays_zero(rng):
     assert not whitening.apply(whitening.mean[None]).any()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     n=st.integers(3, 60),
     d=st.integers(2, 40),

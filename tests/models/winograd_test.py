@@ -38,7 +38,7 @@ def largest_differences(layer):
     ]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     *(st.integers(1, 3), st.integers(1, 11), st.integers(1, 11)),
     *(st.integers(1, 4), st.integers(1, 4), st.integers(0, 99)),

@@ -24,7 +24,7 @@ def test_proposal_by_hand():
     np.testing.assert_allclose(proposal.level_cdf[:3], [1 / 3.25, 2 / 3.25, 1])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.integers(0, 30), min_size=1, max_size=300))
 def test_the_proposal_has_exactly_its_law(labels):
     """Probability to be proposed and kept, worked out for every image, not sampled."""

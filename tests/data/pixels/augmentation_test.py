@@ -102,7 +102,7 @@ def test_the_window_of_an_image_that_nothing_fits_is_torchvisions_central_one(he
     st.floats(0.01, 1),
     st.integers(0, 2**31 - 1),
 )
-@hypothesis.settings(max_examples=200, deadline=None)
+@hypothesis.settings(max_examples=200)
 def test_the_window_lies_in_the_image(height, width, min_area, seed):
     drawn = draw_crop_window(
         tf.constant(height), tf.constant(width), tf.constant([seed, 3]), min_area

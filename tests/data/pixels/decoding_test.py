@@ -98,7 +98,7 @@ def test_four_bit_bmp():
 
 
 @hypothesis.given(st.data())
-@hypothesis.settings(max_examples=60, deadline=None)
+@hypothesis.settings(max_examples=60)
 def test_damaged_files_are_invalid_and_never_anything_else(data):
     encoded = FILES[data.draw(st.sampled_from(sorted(FILES)))]
     if data.draw(st.booleans()):

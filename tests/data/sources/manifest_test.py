@@ -18,7 +18,7 @@ NAMES = st.binary(min_size=1, max_size=12).filter(lambda b: b"\0" not in b).map(
 
 
 @hypothesis.given(st.lists(st.tuples(NAMES, NAMES), min_size=1, max_size=5))
-@hypothesis.settings(max_examples=100, deadline=None)
+@hypothesis.settings(max_examples=100)
 def test_the_manifest_keeps_every_name(tmp_path_factory, entries):
     path = tmp_path_factory.mktemp("manifest") / "manifest.csv"
     names = [name for name, _ in entries]

@@ -55,7 +55,7 @@ def test_images_names_and_labels(tmp_path, where):
     shards=st.integers(1, 5),
     data=st.data(),
 )
-@hypothesis.settings(max_examples=20, deadline=None)
+@hypothesis.settings(max_examples=20)
 def test_any_images_in_any_order(tmp_path_factory, images, shards, data):
     # With more shards than images some are empty.
     root = write_tfrecords(
