@@ -82,7 +82,7 @@ class ClusterConfig(Config):
         True, "Scale the centroids of k-means to unit length in each iteration."
     )
     diffusion_neighbours: int = flag(
-        20,
+        0,
         "As for train.py: nearest images that the descriptor of each is drawn towards; 0: none.",
         at_least=0,
     )
