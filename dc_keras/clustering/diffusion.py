@@ -55,11 +55,13 @@ def diffuse(descriptors: np.ndarray, num_neighbours: int) -> np.ndarray:
             block = slice(start, start + _AT_A_TIME)
             # An image of few others has -1 at the places that stay empty.
             others = np.where((nearest[block] >= 0)[..., np.newaxis], before[nearest[block]], 0)
-            diffused[block] = _unit(descriptors[block] + _WEIGHT * _unit(others.sum(axis=1)))
+            diffused[block] = unit_rows(
+                descriptors[block] + _WEIGHT * unit_rows(others.sum(axis=1))
+            )
     return diffused
 
 
-def _unit(rows: np.ndarray) -> np.ndarray:
-    """Rows of unit length; a row of 0 stays as it is."""
+def unit_rows(rows: np.ndarray) -> np.ndarray:
+    """Rows of unit length, float `(n, dim)`; a row of 0 stays as it is."""
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     return rows / np.where(lengths > 0, lengths, 1)

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from dc_keras.clustering.diffusion import diffuse
+from dc_keras.clustering.diffusion import diffuse, unit_rows
 from dc_keras.clustering.empty_clusters import repair_empty_clusters
 from dc_keras.clustering.kmeans import (
     PUBLISHED,
@@ -139,7 +139,7 @@ def assign_pseudo_labels(
     centroids = repaired.centroids
     if options.kmeans.spherical:
         # The repair leaves means, which are shorter; nearest neighbours would prefer them.
-        centroids = _of_unit_length(centroids)
+        centroids = unit_rows(centroids)
     return Clustering(
         assignments=repaired.assignments,
         centroids=centroids,
@@ -196,12 +196,7 @@ def centroids_of(descriptors: np.ndarray, found: KMeansResult, *, spherical: boo
     """
     means, sizes = cluster_means(descriptors, found.assignments, len(found.centroids))
     means[sizes == 0] = found.centroids[sizes == 0]
-    return (_of_unit_length(means) if spherical else means).astype(np.float32)
-
-
-def _of_unit_length(rows: np.ndarray) -> np.ndarray:
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    return rows / np.where(lengths > 0, lengths, 1)
+    return (unit_rows(means) if spherical else means).astype(np.float32)
 
 
 def _power_iteration(descriptors: np.ndarray, max_clusters: int, progress: bool) -> Clustering:

@@ -160,13 +160,19 @@ class ImageClusterer:
         self._seed = seed
         self._progress = progress
 
-    def cluster(self, turn: int, previous: np.ndarray | None) -> ClusteredImages:
+    def cluster(
+        self,
+        turn: int,
+        previous: np.ndarray | None,
+        options: ClusteringOptions | None = None,
+    ) -> ClusteredImages:
         """Clusters all images by the network as it is.
 
         Args:
             turn: Number of the clustering within the run; it gets draws of its own.
             previous: Clusters of the images in the turn before, by the numbers they were shown
                 under, int32 `(n,)`, or None.
+            options: How they are clustered, where it is not as usual.
 
         Returns:
             The clustering of the images, in the source's order.
@@ -178,7 +184,7 @@ class ImageClusterer:
         clusters, descriptors, seconds = cluster_features(
             self._features,
             len(self._source),
-            self._options,
+            options or self._options,
             seed=self._seed,
             turn=turn,
             progress=self._progress,

@@ -16,7 +16,6 @@ import numpy as np
 
 from dc_keras import assembly
 from dc_keras.assembly import Schedule
-from dc_keras.clustering.pseudo_labels import ClusteringOptions
 from dc_keras.config import TrainingConfig
 from dc_keras.data.batches.training import TrainingBatches
 from dc_keras.data.sources.stand_ins import LOOK_AHEAD, ReadingOn, SourceWithStandIns
@@ -78,8 +77,9 @@ def conclude(run_dir: str) -> RunDirectory:
                 f"python train.py --flagfile={run.flags}"
             )
         source.set_clusters(checkpoint.clusters.assignments)
+        clusterer = make_clusterer(config, source, model)
         before = restored_turn(checkpoint).shown_assignments
-        save_result(config, run, source, model, before, checkpoint.place)
+        save_result(config, run, source, clusterer, model, before, checkpoint.place)
     return run
 
 
@@ -137,14 +137,14 @@ def _train(config: TrainingConfig, run: RunDirectory, interruption: Interruption
     )
     print(description, flush=True)
     run.log(f"Started\n{description}")
-    if place.epoch >= schedule.epochs and is_complete(run, place.epoch, config.final_clusters):
-        print("The run is complete.")
-        return run
     if place.epoch >= schedule.epochs:
+        if is_complete(run, place.epoch, config.final_clusters):
+            print("The run is complete.")
+            return run
         print("The training is complete; the images are clustered by it.", flush=True)
 
     # The two halves of the loop, clustering and training, and what watches over them
-    clusterer = make_clusterer(config, source, model, assembly.clustering_options(config))
+    clusterer = make_clusterer(config, source, model)
     batches = assembly.training_batches(config, source, schedule)
     recluster = Recluster(
         model,
@@ -184,7 +184,7 @@ def _train(config: TrainingConfig, run: RunDirectory, interruption: Interruption
     # Result: the network, and the clusters of all images as it sees them at the end
     last = recluster.turn
     before = last.shown_assignments if last else None
-    final = save_result(config, run, source, model, before, save.place)
+    final = save_result(config, run, source, clusterer, model, before, save.place)
     show_in_projector(config, run, source, clusterer, final)
     return run
 
@@ -193,6 +193,7 @@ def save_result(
     config: TrainingConfig,
     run: RunDirectory,
     source: SourceWithStandIns,
+    clusterer: ImageClusterer,
     model: DeepCluster,
     before: np.ndarray | None,
     place: Place,
@@ -203,6 +204,7 @@ def save_result(
         config: Settings of the run.
         run: Where to.
         source: The images.
+        clusterer: Clusters them.
         model: The trainer.
         before: Clusters of the images in the turn before, int32 `(n,)`, or None.
         place: How far the training has come.
@@ -210,9 +212,9 @@ def save_result(
     Returns:
         The clustering.
     """
-    clusterer = make_clusterer(config, source, model, assembly.final_clustering_options(config))
     # Other clusters continue none of those before.
-    final = clusterer.cluster(place.epoch, None if config.final_clusters else before)
+    previous = None if config.final_clusters else before
+    final = clusterer.cluster(place.epoch, previous, assembly.final_clustering_options(config))
     clusters = final.clusters.renumbered(final.numbers)
     trained = TrainedModel(
         plain_network(model), final.whitening, clusters.centroids, final.outlier_distance
@@ -267,10 +269,7 @@ def resume(
 
 
 def make_clusterer(
-    config: TrainingConfig,
-    source: SourceWithStandIns,
-    model: DeepCluster,
-    options: ClusteringOptions,
+    config: TrainingConfig, source: SourceWithStandIns, model: DeepCluster
 ) -> ImageClusterer:
     """Makes what clusters the images by the features of the model as it is."""
     with model.distribute_strategy.scope():
@@ -280,7 +279,7 @@ def make_clusterer(
     return ImageClusterer(
         source,
         extractor,
-        options,
+        assembly.clustering_options(config),
         views=sampled_views(source, augmentation, batch_size=config.batch_size, seed=config.seed),
         batch_size=config.batch_size,
         seed=config.seed,
