@@ -22,6 +22,7 @@ from dc_keras.data.pixels.options import PixelOptions
 from dc_keras.data.sources.image_source import ImageSource
 from dc_keras.errors import InputError
 from dc_keras.machine import (
+    compiles_steps,
     configure_devices,
     make_deterministic,
     make_strategy,
@@ -204,6 +205,13 @@ def fit_first_layer(network: keras.Model, config: TrainingConfig, source: ImageS
     network.get_layer(PATCHES).kernel.assign(filters)
 
 
+def compiles_steps_of(config: TrainingConfig, schedule: Schedule) -> bool:
+    """Whether XLA compiles the training steps of a run; call it in the scope of the strategy."""
+    return compiles_steps(
+        config.xla, schedule.epochs * schedule.steps, deterministic=config.deterministic
+    )
+
+
 def build_trainer(
     config: TrainingConfig, schedule: Schedule, network: keras.Model | None = None
 ) -> DeepCluster:
@@ -227,5 +235,6 @@ def build_trainer(
         CoupledSGD(learning_rate, 0.0, config.weight_decay, name="head_sgd"),
         instance_weight=config.instance_weight,
         instance_temperature=config.instance_temperature,
+        xla=compiles_steps_of(config, schedule),
     )
     return model

@@ -17,14 +17,23 @@ from dc_keras.errors import InputError
 STRATEGIES = ("auto", "one", "mirrored")
 # What TensorFlow's strategies for several machines read.
 _CLUSTER = "TF_CONFIG"
+# Memory of a virtual device on a GPU: it has to be fixed.
+_PART_OF_GPU_MIB = 4096
 _LIBRARIES = ("dc_keras", "tensorflow", "keras", "faiss", "numpy")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+XLA = ("auto", "on", "off")
+# Compiling takes a minute, which a step of milliseconds earns back in some ten thousand.
+_STEPS_WORTH_COMPILING = 10_000
+# Compute capabilities of the cards that TensorFlow 2.21's XLA has code for; Blackwell is not there.
+_OLDEST, _TOO_NEW = (7, 0), (10, 0)
 
 
 def take_gpu_memory_as_needed(tensorflow_config) -> None:
     """Leaves GPU memory to Faiss, which shares the cards; must run before the first operation."""
     for gpu in tensorflow_config.list_physical_devices("GPU"):
-        tensorflow_config.experimental.set_memory_growth(gpu, True)
+        # Parts of a card have a fixed memory.
+        if not tensorflow_config.get_logical_device_configuration(gpu):
+            tensorflow_config.experimental.set_memory_growth(gpu, True)
 
 
 def configure_devices(virtual_devices: int = 0) -> None:
@@ -33,8 +42,8 @@ def configure_devices(virtual_devices: int = 0) -> None:
     GPU memory is taken as needed, because Faiss shares the card with TensorFlow.
 
     Args:
-        virtual_devices: Splits the CPU into this many devices, to try a MirroredStrategy on a
-            machine without GPUs; 0 leaves it whole.
+        virtual_devices: Splits the first GPU, or the CPU where there is none, into this many
+            devices, to try a MirroredStrategy; 0 leaves it whole. Parts of a GPU have 4 GiB each.
 
     Raises:
         InputError: If TensorFlow has already started with other devices.
@@ -44,10 +53,12 @@ def configure_devices(virtual_devices: int = 0) -> None:
     try:
         take_gpu_memory_as_needed(tf.config)
         if virtual_devices > 0:
-            cpu = tf.config.list_physical_devices("CPU")[0]
-            part = tf.config.LogicalDeviceConfiguration()
-            if len(tf.config.get_logical_device_configuration(cpu) or []) != virtual_devices:
-                tf.config.set_logical_device_configuration(cpu, [part] * virtual_devices)
+            gpus = tf.config.list_physical_devices("GPU")
+            whole = (gpus or tf.config.list_physical_devices("CPU"))[0]
+            limit = _PART_OF_GPU_MIB if gpus else None
+            parts = [tf.config.LogicalDeviceConfiguration(limit)] * virtual_devices
+            if len(tf.config.get_logical_device_configuration(whole) or []) != virtual_devices:
+                tf.config.set_logical_device_configuration(whole, parts)
     except RuntimeError as error:
         raise InputError(
             "The devices cannot be configured because TensorFlow is already running. "
@@ -135,7 +146,7 @@ def make_strategy(name: str = "auto", virtual_devices: int = 0):
         name: "one" for one device; "mirrored" for every GPU of the machine, or its processor where
             there is none; "auto" for "mirrored" where the machine has more than one GPU (or virtual
             device), else "one".
-        virtual_devices: Number of virtual CPU devices that `configure_devices` made.
+        virtual_devices: Number of virtual devices that `configure_devices` made.
 
     Returns:
         A `tf.distribute.Strategy`.
@@ -152,7 +163,7 @@ def make_strategy(name: str = "auto", virtual_devices: int = 0):
             f"{', '.join(STRATEGIES)}."
         )
     devices = [device.name for device in tf.config.list_logical_devices("GPU")]
-    if virtual_devices > 0:
+    if virtual_devices > 0 and not devices:
         devices = [device.name for device in tf.config.list_logical_devices("CPU")]
     if name == "mirrored" and not devices:
         devices = ["/device:CPU:0"]
@@ -162,10 +173,40 @@ def make_strategy(name: str = "auto", virtual_devices: int = 0):
     if name == "one" or (name == "auto" and len(devices) < 2):
         return tf.distribute.OneDeviceStrategy(devices[0])
     # Processors share a memory, so there is nothing to gain from TensorFlow's collectives, and two
-    # strategies in one process (tests, notebooks) would confuse each other's.
-    on_cpus = "CPU" in devices[0]
-    reduction = tf.distribute.ReductionToOneDevice() if on_cpus else None
+    # strategies in one process (tests, notebooks) would confuse each other's. NVIDIA's refuse two
+    # devices on one card.
+    one_memory = "CPU" in devices[0] or virtual_devices > 0
+    reduction = tf.distribute.ReductionToOneDevice() if one_memory else None
     return tf.distribute.MirroredStrategy(devices, cross_device_ops=reduction)
+
+
+def compiles_steps(choice: str, num_steps: int, *, deterministic: bool) -> bool:
+    """Whether XLA compiles the training step; call it in the scope of the run's strategy.
+
+    Args:
+        choice: "on" or "off"; "auto": where it pays, which is on one GPU of a kind that XLA knows,
+            in a run of at least 10,000 steps.
+        num_steps: Training steps of the run.
+        deterministic: Whether the run repeats bit for bit, which XLA does not promise on GPUs.
+
+    Raises:
+        InputError: If it is "on" with several replicas, which Keras cannot do.
+    """
+    import tensorflow as tf
+
+    replicas = tf.distribute.get_strategy().num_replicas_in_sync
+    if choice == "on" and replicas > 1:
+        raise InputError(
+            f"XLA compiles the steps of one device alone. Received: --xla=on with {replicas} "
+            "replicas. Expected --xla=auto or --xla=off, or one device by --strategy=one."
+        )
+    if choice != "auto":
+        return choice == "on"
+    gpus = tf.config.list_physical_devices("GPU")
+    if not gpus or replicas > 1 or deterministic or num_steps < _STEPS_WORTH_COMPILING:
+        return False
+    capability = tf.config.experimental.get_device_details(gpus[0]).get("compute_capability")
+    return capability is not None and _OLDEST <= capability < _TOO_NEW
 
 
 def library_versions() -> dict[str, str]:

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from dc_keras.errors import InputError
 from dc_keras.machine import (
+    compiles_steps,
     computes_in_bfloat16,
     configure_devices,
     library_versions,
@@ -107,11 +108,68 @@ def test_the_same_devices_can_be_asked_for_again(two_devices):
 def test_gpu_memory_is_taken_as_needed(monkeypatch):
     growing = []
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [f"{kind}:0", f"{kind}:1"])
+    # The second is split already, which fixes its memory.
+    monkeypatch.setattr(
+        tf.config, "get_logical_device_configuration", lambda gpu: gpu == "GPU:1" and ["a", "b"]
+    )
     monkeypatch.setattr(
         tf.config.experimental, "set_memory_growth", lambda gpu, on: growing.append((gpu, on))
     )
     configure_devices()
-    assert growing == [("GPU:0", True), ("GPU:1", True)]
+    assert growing == [("GPU:0", True)]
+
+
+@pytest.fixture
+def card(monkeypatch):
+    """Makes TensorFlow tell of a GPU of some compute capability, without one being there."""
+
+    def there_is(**details):
+        monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["GPU:0"])
+        monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda gpu: details)
+
+    return there_is
+
+
+def test_a_gpu_is_split_into_parts_of_fixed_memory(monkeypatch, card):
+    card()
+    asked = {}
+    monkeypatch.setattr(tf.config.experimental, "set_memory_growth", lambda gpu, on: None)
+    monkeypatch.setattr(tf.config, "get_logical_device_configuration", asked.get)
+    monkeypatch.setattr(tf.config, "set_logical_device_configuration", asked.__setitem__)
+    configure_devices(virtual_devices=2)
+    assert [part.memory_limit for part in asked["GPU:0"]] == [4096, 4096]
+
+
+@pytest.mark.parametrize(
+    ("capability", "steps", "deterministic", "compiled"),
+    [
+        ((9, 0), 10_000, False, True),
+        ((7, 0), 10**7, False, True),
+        ((9, 0), 9_999, False, False),
+        ((9, 0), 10_000, True, False),
+        ((6, 1), 10_000, False, False),
+        ((12, 0), 10_000, False, False),
+        (None, 10_000, False, False),
+    ],
+)
+def test_long_runs_on_a_known_gpu_are_compiled(card, capability, steps, deterministic, compiled):
+    card(compute_capability=capability)
+    assert compiles_steps("auto", steps, deterministic=deterministic) == compiled
+    assert compiles_steps("on", 1, deterministic=False)
+    assert not compiles_steps("off", steps, deterministic=deterministic)
+
+
+def test_nothing_is_compiled_without_a_gpu_unless_asked_for():
+    assert not compiles_steps("auto", 10**7, deterministic=False)
+    assert compiles_steps("on", 1, deterministic=False)
+
+
+def test_several_replicas_are_not_compiled(two_devices, card):
+    with make_strategy("mirrored", 2).scope():
+        card(compute_capability=(9, 0))
+        assert not compiles_steps("auto", 10**7, deterministic=False)
+        with pytest.raises(InputError, match="--xla=on with 2 replicas. Expected --xla=auto"):
+            compiles_steps("on", 10**7, deterministic=False)
 
 
 def test_layers_compute_in_the_precision_and_keep_weights_in_float32():

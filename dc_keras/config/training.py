@@ -13,7 +13,7 @@ from dc_keras.config.flags import Config, flag
 from dc_keras.config.images import FITS, max_pixels_flag, value_range_flag, wrong_value_range
 from dc_keras.errors import InputError
 from dc_keras.files import write_atomically
-from dc_keras.machine import PRECISIONS, STRATEGIES
+from dc_keras.machine import PRECISIONS, STRATEGIES, XLA
 
 FC_INITS = ("published", "scaled")
 CLUSTERINGS = ("kmeans", "pic")
@@ -426,6 +426,14 @@ class TrainingConfig(Config):
         "Weights, logits, loss and clustering are float32 in all of them.",
         choices=PRECISIONS,
     )
+    xla: str = flag(
+        "auto",
+        "Whether XLA compiles the training step. auto: on one NVIDIA GPU (compute capability 7 to "
+        "9), from 10,000 steps on and without --deterministic; it takes a minute at the first "
+        "step, and then about a third of the time. On CPUs it is slower.",
+        choices=XLA,
+        may_change=True,
+    )
     strategy: str = flag(
         "auto",
         "one: a single device; mirrored: every GPU (or virtual device), or the processor where "
@@ -435,7 +443,8 @@ class TrainingConfig(Config):
     )
     virtual_devices: int = flag(
         0,
-        "Split the CPU into this many devices, to try --strategy=mirrored; 0 is off.",
+        "Split the first GPU (or the CPU, where there is none) into this many devices, to try "
+        "--strategy=mirrored; 0 is off.",
         may_change=True,
     )
 
@@ -597,6 +606,11 @@ class TrainingConfig(Config):
                 "Contradictory flags. Received: --virtual_devices="
                 f"{self.virtual_devices} with --strategy=one, which would use only the first. "
                 "Use --strategy=mirrored or leave --virtual_devices out."
+            )
+        if self.deterministic and self.xla == "on":
+            found.append(
+                "Steps that XLA compiles do not repeat bit for bit on GPUs. Received: --xla=on "
+                "with --deterministic. Leave one of them out."
             )
         replicas = max(1, self.virtual_devices)
         is_given = "batch_size" not in self.to_choose

@@ -4,6 +4,7 @@ import textwrap
 
 import tensorflow as tf
 
+from dc_keras import assembly
 from dc_keras.assembly import Schedule
 from dc_keras.clustering.kmeans import kmeans_devices
 from dc_keras.config import TrainingConfig
@@ -35,6 +36,9 @@ def describe_run(
     replicas = strategy.num_replicas_in_sync
     made = strategy.experimental_local_results(strategy.run(lambda: tf.zeros([])))
     devices = ", ".join(tensor.device.rpartition("device:")[2] for tensor in made)
+    with strategy.scope():
+        if assembly.compiles_steps_of(config, schedule):
+            devices += ", steps compiled by XLA (the first takes a minute)"
     return (
         f"Images:   {len(source):,} from {config.data_dir} ({labels or 'no labels'})\n"
         f"Network:  {config.arch}{' behind Sobel' if config.sobel else ''}, "

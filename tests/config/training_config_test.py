@@ -75,6 +75,7 @@ def test_defaults_are_the_papers():
         (["--clustering=pic", "--mode=improved"], "--head_start=centroids with --clustering=pic"),
         (["--mode=best"], "mode"),
         (["--virtual_devices=2", "--strategy=one"], "Contradictory flags"),
+        (["--xla=on", "--deterministic"], "--xla=on with --deterministic"),
         (["--virtual_devices=3"], "--batch_size=256 for 3 replicas. .* such as 255"),
         (["--strategy=tpu"], "strategy"),
         (["--epochs=many"], "epochs"),
@@ -235,7 +236,7 @@ def test_what_may_change_when_a_run_goes_on():
         "mode", "run_dir", "resume", "keep_checkpoints", "checkpoint_every_steps",
         "checkpoint_every_minutes", "max_bad_fraction", "cache", "max_cluster_fraction",
         "on_collapse", "epochs", "strategy", "virtual_devices", "labels",
-        "dry_run", "gallery", "choose", "hours", "final_clusters",
+        "dry_run", "gallery", "choose", "hours", "final_clusters", "xla",
     }  # fmt: skip
 
 

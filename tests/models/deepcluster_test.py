@@ -36,6 +36,31 @@ def build(learning_rate=0.05, l2=1e-3, batch_norm=True, precision="float32", **o
     return model
 
 
+@pytest.mark.parametrize(
+    "precision",
+    [
+        pytest.param("float32", marks=pytest.mark.slow),
+        pytest.param("mixed_float16", marks=LONG),
+    ],
+)
+def test_xla_computes_the_same_steps(two_devices, batches, precision):
+    """Sums are taken in another order; steps are small, or such differences would grow."""
+    images, labels = (array.reshape(32, *array.shape[2:]) for array in batches)
+    data = tf.data.Dataset.from_tensor_slices((images, labels)).batch(8)
+    found = []
+    for xla in (False, True):
+        with make_strategy("one").scope():
+            model = build(learning_rate=1e-4, precision=precision)
+            model.compile(model.optimizer, model.head_optimizer, xla=xla)
+        assert model.jit_compile == xla
+        losses = model.fit(data, epochs=2, shuffle=False, verbose=0).history["loss"]
+        found.append((losses, np.concatenate([each.ravel() for each in model.get_weights()])))
+    (plain, weights), (compiled, others) = found
+    tolerance = 1e-4 if precision == "float32" else 1e-2
+    np.testing.assert_allclose(compiled, plain, rtol=tolerance)
+    np.testing.assert_allclose(others, weights, atol=tolerance)
+
+
 def learn(model, batches):
     """Two steps, without a graph, which takes longer to trace."""
     for step in range(2):

@@ -45,6 +45,10 @@ def test_labels_are_said_to_be_for_the_log():
     [
         (["--sobel=false", "--arch=alexnet"], "Network:  alexnet, width 1, 1,234,567 weights"),
         (["--clustering=pic"], "Clusters: at most 10,000 by pic, on 256 whitened dimensions"),
+        (
+            ["--xla=on"],
+            "Devices:  network on CPU:0, steps compiled by XLA (the first takes a minute);",
+        ),
         (["--whiten=false"], "Clusters: 10,000 by kmeans, on 256 dimensions"),
         (
             ["--diffusion_neighbours=20", "--final_clusters=1200"],
