@@ -26,6 +26,7 @@ XLA = ("auto", "on", "off")
 _STEPS_WORTH_COMPILING = 10_000
 # Compute capabilities of the cards that TensorFlow 2.21's XLA has code for; Blackwell is not there.
 _OLDEST, _TOO_NEW = (7, 0), (10, 0)
+_FIRST_WITH_BFLOAT16 = (8, 0)
 
 
 def take_gpu_memory_as_needed(tensorflow_config) -> None:
@@ -85,6 +86,20 @@ def computes_in_bfloat16() -> bool | None:
     if not instructions:
         return None
     return not instructions.isdisjoint({"avx512_bf16", "amx_bf16", "bf16"})
+
+
+def may_gain_by_bfloat16() -> bool:
+    """Whether bfloat16 is worth a try: not where the first GPU, or else the processor, imitates it.
+
+    Whether it gains anything is another matter: that depends on the network and on its size.
+    """
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    if not gpus:
+        return computes_in_bfloat16() is not False
+    capability = tf.config.experimental.get_device_details(gpus[0]).get("compute_capability")
+    return capability is None or capability >= _FIRST_WITH_BFLOAT16
 
 
 def make_deterministic() -> None:

@@ -16,6 +16,7 @@ from dc_keras.machine import (
     configure_devices,
     library_versions,
     make_strategy,
+    may_gain_by_bfloat16,
     precision_of_layers,
     processor,
 )
@@ -157,6 +158,18 @@ def test_long_runs_on_a_known_gpu_are_compiled(card, capability, steps, determin
     assert compiles_steps("auto", steps, deterministic=deterministic) == compiled
     assert compiles_steps("on", 1, deterministic=False)
     assert not compiles_steps("off", steps, deterministic=deterministic)
+
+
+@pytest.mark.parametrize(("capability", "worth"), [((7, 5), False), ((8, 0), True), (None, True)])
+def test_a_card_that_imitates_bfloat16_is_not_tried_with_it(card, capability, worth):
+    card(compute_capability=capability)
+    assert may_gain_by_bfloat16() == worth
+
+
+@pytest.mark.parametrize(("fast", "worth"), [(True, True), (None, True), (False, False)])
+def test_a_processor_that_imitates_bfloat16_is_not_tried_with_it(monkeypatch, fast, worth):
+    monkeypatch.setattr("dc_keras.machine.computes_in_bfloat16", lambda: fast)
+    assert may_gain_by_bfloat16() == worth
 
 
 def test_nothing_is_compiled_without_a_gpu_unless_asked_for():

@@ -71,6 +71,7 @@ CHOOSABLE = (
     "learning_rate",
     "learning_rate_schedule",
     "weight_decay",
+    "precision",
 )
 ALL = "all"
 

@@ -17,10 +17,11 @@ from dc_keras.config import TrainingConfig
 from dc_keras.data.batches.ordered import ordered_batches
 from dc_keras.data.sources.image_source import ImageSource
 from dc_keras.data.sources.open import open_source
+from dc_keras.machine import may_gain_by_bfloat16
 from dc_keras.memory import free_memory
 from dc_keras.process import return_freed_memory
 from dc_keras.runs.run_directory import RunDirectory
-from dc_keras.training.choices import Choice, Facts, Speed, choose, guess
+from dc_keras.training.choices import BFLOAT16_PAYS, Choice, Facts, Speed, choose, guess
 from dc_keras.training.images import check_number_of_clusters
 from dc_keras.training.measuring import Effort, Sample, measure, take_sample
 from dc_keras.training.run_time import Measured, run_time
@@ -96,6 +97,10 @@ def _chosen(config: TrainingConfig, began: float) -> Chosen:
     print("Trying how fast this machine is ...", file=sys.stderr, flush=True)
     first, _ = choose(facts_now(), config, guess(facts, config))
     speed = tried(first)
+    if "precision" in config.to_choose and may_gain_by_bfloat16():
+        other = tried(dataclasses.replace(first, precision="mixed_bfloat16"))
+        facts = dataclasses.replace(facts, bfloat16=speed.measured.crop / other.measured.crop)
+        speed = other if facts.bfloat16 >= BFLOAT16_PAYS else speed
     chosen, choices = choose(facts_now(), config, speed)
     for _ in range(_TRIES - 1):
         known = (chosen.image_size, chosen.width) == (speed.image_size, speed.width)

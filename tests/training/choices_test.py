@@ -72,6 +72,21 @@ def test_what_excludes_the_network_for_small_images_leaves_the_rest_as_the_mode_
     assert (config.instance_temperature, config.whiten) == (0.2, config.mode == "paper")
 
 
+@pytest.mark.parametrize(
+    ("gain", "given", "precision"),
+    [
+        (None, [], "float32"),
+        (0.4, [], "float32"),
+        (1.1, [], "float32"),
+        (1.2, [], "mixed_bfloat16"),
+        (3.0, ["--mode=paper"], "float32"),
+        (3.0, ["--precision=mixed_float16"], "mixed_float16"),
+    ],
+)
+def test_16_bits_where_they_were_seen_to_pay(gain, given, precision):
+    assert chosen(facts(bfloat16=gain), *given).precision == precision
+
+
 def test_larger_images_have_the_published_network():
     assert chosen(facts(1000, (64, 90), seconds=1e6)).arch == "compact"
     assert chosen(facts(1000, (65, 90), seconds=1e6)).arch == "vgg16"

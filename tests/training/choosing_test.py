@@ -48,6 +48,34 @@ def test_a_run_keeps_what_it_has_where_others_would_be_chosen(asked, tmp_path):
     assert with_choices(asked, run).config == own
 
 
+@pytest.mark.parametrize(
+    ("may_gain", "times_as_fast", "precision"),
+    [(True, 2.0, "mixed_bfloat16"), (True, 0.5, "float32"), (False, 2.0, "float32")],
+)
+def test_bfloat16_is_tried_where_it_may_gain(
+    npz, tmp_path, monkeypatch, may_gain, times_as_fast, precision
+):
+    tried = []
+
+    def measure(config, *arguments):
+        tried.append(config.precision)
+        gain = times_as_fast if config.precision == "mixed_bfloat16" else 1.0
+        return dataclasses.replace(GUESS, crop=GUESS.crop / gain)
+
+    monkeypatch.setattr(choosing, "measure", measure)
+    monkeypatch.setattr(choosing, "may_gain_by_bfloat16", lambda: may_gain)
+    chosen = with_choices(
+        tiny(npz, tmp_path / "run", "--choose=precision,epochs", "--mode=improved"),
+        RunDirectory(tmp_path / "run"),
+    )
+    assert chosen.config.precision == precision
+    assert tried == (["float32", "mixed_bfloat16"] if may_gain else ["float32"])
+    assert any(line.split()[:2] == ["--precision", precision] for line in chosen.told)
+    # The run's time is that of the precision which is chosen.
+    faster = times_as_fast if precision == "mixed_bfloat16" else 1.0
+    assert chosen.measured.crop == GUESS.crop / faster
+
+
 @pytest.mark.parametrize(("channels", "coloured"), [(1, 0.0), (3, 1.0)])
 def test_images_are_looked_at(npz, tmp_path, rng, channels, coloured):
     pixels = rng.integers(256, size=[20, 40, 30, channels], dtype=np.uint8)
