@@ -99,8 +99,9 @@ def _chosen(config: TrainingConfig, began: float) -> Chosen:
     speed = tried(first)
     if "precision" in config.to_choose and may_gain_by_bfloat16():
         other = tried(dataclasses.replace(first, precision="mixed_bfloat16"))
-        facts = dataclasses.replace(facts, bfloat16=speed.measured.crop / other.measured.crop)
-        speed = other if facts.bfloat16 >= BFLOAT16_PAYS else speed
+        gain = speed.measured.crop / other.measured.crop
+        facts = dataclasses.replace(facts, bfloat16=gain)
+        speed = other if gain >= BFLOAT16_PAYS else speed
     chosen, choices = choose(facts_now(), config, speed)
     for _ in range(_TRIES - 1):
         known = (chosen.image_size, chosen.width) == (speed.image_size, speed.width)
