@@ -141,6 +141,7 @@ def clustering_options(config: TrainingConfig) -> ClusteringOptions:
             spherical=config.kmeans_spherical,
             max_points=config.kmeans_max_points,
             two_level_from=config.kmeans_two_level_from,
+            starts=config.kmeans_starts,
         ),
         neighbours=config.diffusion_neighbours,
     )

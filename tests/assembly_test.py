@@ -61,11 +61,13 @@ def test_two_views_of_half_as_many_images_make_a_batch():
 def test_settings_reach_the_clustering():
     flags = ["--clustering=kmeans", "--whiten=false", "--pca_images=100", "--kmeans_iterations=7"]
     flags += ["--kmeans_spherical", "--kmeans_max_points=9", "--kmeans_two_level_from=0"]
+    flags += ["--kmeans_starts=4"]
     made = clustering_options(tiny("data", "run", *flags))
     assert (made.num_clusters, made.pca_dim, made.pca_images) == (6, 16, 100)
     assert (made.method, made.whiten) == ("kmeans", False)
     assert (made.kmeans.iterations, made.kmeans.spherical) == (7, True)
     assert (made.kmeans.max_points, made.kmeans.two_level_from) == (9, 0)
+    assert made.kmeans.starts == 4
 
 
 @pytest.mark.parametrize(

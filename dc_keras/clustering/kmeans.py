@@ -24,6 +24,8 @@ from dc_keras.errors import InputError
 from dc_keras.seeds import derive_seed, numpy_rng
 
 _BLOCK = 65536
+# Clusters of all starts together.
+_STARTED = 200
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,12 +38,24 @@ class KMeansOptions:
         max_points: Centroids are learned from a random sample of at most this many images a
             cluster; 0 for all images. All are assigned at the end.
         two_level_from: Number of clusters from which on they are found in two levels; 0 for never.
+        starts: From how many random starts few clusters are found, of which the one with the lowest
+            objective counts. Starts that come to more than 200 clusters in all are left out: the
+            more clusters there are, the less one start differs from another.
     """
 
     iterations: int = 20
     spherical: bool = False
     max_points: int = 0
     two_level_from: int = 50_000
+    starts: int = 1
+
+    def starts_for(self, num_clusters: int) -> int:
+        """From how many starts so many clusters are found.
+
+        >>> [KMeansOptions(starts=10).starts_for(k) for k in (2, 20, 50, 101)]
+        [10, 10, 4, 1]
+        """
+        return min(self.starts, max(1, _STARTED // num_clusters))
 
 
 PUBLISHED = KMeansOptions()
@@ -96,8 +110,8 @@ def kmeans(
 
     Reference:
         Caron et al. 2018, section 3.2; Johnson et al. 2017 (Faiss). Takes
-        O(n * num_clusters * dim * iterations) time; memory beside the descriptors is small, but
-        for a copy of the sample where `max_points` makes one.
+        O(n * num_clusters * dim * iterations) time for each start; memory beside the descriptors is
+        small, but for a copy of the sample where `max_points` makes one.
     """
     num_images = len(descriptors)
     if num_clusters > num_images:
@@ -105,6 +119,21 @@ def kmeans(
             f"There are fewer images than clusters. Received: {num_images} images and "
             f"num_clusters={num_clusters}. Expected num_clusters <= {num_images}."
         )
+    seeds = [seed]
+    seeds += [
+        derive_seed(seed, "k-means start", start)
+        for start in range(1, options.starts_for(num_clusters))
+    ]
+    # The first of equals, whose seed is the one that was given.
+    return min(
+        (_from_one_start(descriptors, num_clusters, options, one, progress) for one in seeds),
+        key=lambda found: found.objectives[-1],
+    )
+
+
+def _from_one_start(
+    descriptors: np.ndarray, num_clusters: int, options: KMeansOptions, seed: int, progress: bool
+) -> KMeansResult:
     if 0 < options.two_level_from <= num_clusters:
         centroids, objectives = _two_levels(descriptors, num_clusters, options, seed, progress)
     else:
@@ -242,7 +271,7 @@ def _two_levels(
     Returns:
         Centroids, float32 `(num_clusters, dim)`, and the objectives of the coarse clusters.
     """
-    one_level = dataclasses.replace(options, two_level_from=0)
+    one_level = dataclasses.replace(options, two_level_from=0, starts=1)
     coarse = kmeans(
         descriptors, round(math.sqrt(num_clusters)), one_level, seed=seed, progress=progress
     )

@@ -18,6 +18,7 @@ _SHARED = (
     "pca_dim",
     "whiten",
     "kmeans_spherical",
+    "kmeans_starts",
     "diffusion_neighbours",
     "seed",
     "fit",
@@ -81,6 +82,7 @@ class ClusterConfig(Config):
     kmeans_spherical: bool = flag(
         True, "Scale the centroids of k-means to unit length in each iteration."
     )
+    kmeans_starts: int = flag(10, "As for train.py: random starts of k-means.", at_least=1)
     diffusion_neighbours: int = flag(
         0,
         "As for train.py: nearest images that the descriptor of each is drawn towards; 0: none.",

@@ -43,6 +43,7 @@ MODES: dict[str, dict[str, Any]] = {
         "head_start": "centroids",
         "whiten": False,
         "kmeans_spherical": True,
+        "kmeans_starts": 10,
         "fit": "crop_large",
     },
 }
@@ -352,6 +353,12 @@ class TrainingConfig(Config):
     kmeans_spherical: bool = flag(
         False, "Scale the centroids of k-means to unit length in each iteration."
     )
+    kmeans_starts: int = flag(
+        1,
+        "Random starts of k-means, of which the one with the lowest objective counts, as long as "
+        "they come to at most 200 clusters in all; with more clusters, fewer starts.",
+        at_least=1,
+    )
     kmeans_max_points: int = flag(
         0,
         "Learn the centroids of k-means from a random sample of at most this many images a "
@@ -489,7 +496,7 @@ class TrainingConfig(Config):
         mode = MODES[changes.get("mode", values["mode"])]
         if chosen != [""] and values["clustering"] == "pic":
             # It has neither centres nor iterations of k-means.
-            mode = {n: v for n, v in mode.items() if n not in ("head_start", "kmeans_spherical")}
+            mode = {n: v for n, v in mode.items() if n != "head_start" and n[:7] != "kmeans_"}
         return values | {name: mode[name] for name in mode.keys() - given} | changes
 
     @property

@@ -248,7 +248,8 @@ def _seconds_of_search(
     centroids = options.num_clusters
     if 0 < options.kmeans.two_level_from <= centroids:
         centroids = 2 * math.isqrt(centroids)
-    taken = (options.kmeans.iterations + 1) * search_among(centroids)
+    starts = options.kmeans.starts_for(options.num_clusters)
+    taken = starts * (options.kmeans.iterations + 1) * search_among(centroids)
     if options.neighbours:
         taken += search_among(comparisons(num_images))
     return taken

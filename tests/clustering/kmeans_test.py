@@ -170,6 +170,23 @@ def test_two_levels_come_close_to_one(rng, spherical):
     assert one.objectives[-1] < two.objectives[-1] < 1.06 * one.objectives[-1]
 
 
+def test_of_several_starts_the_lowest_objective_counts(rng):
+    points, groups = blobs(rng, centers=12)
+    one = [kmeans(points, 12, KMeansOptions(), seed=seed).objectives[-1] for seed in range(8)]
+    many = [kmeans(points, 12, KMeansOptions(starts=10), seed=seed) for seed in range(8)]
+    # The first start is that of the seed itself.
+    assert all(found.objectives[-1] <= alone for found, alone in zip(many, one, strict=True))
+    assert sum(found.objectives[-1] for found in many) < 0.7 * sum(one)
+    again = kmeans(points, 12, KMeansOptions(starts=10), seed=0)
+    np.testing.assert_array_equal(again.centroids, many[0].centroids)
+
+
+def test_many_clusters_have_one_start(rng):
+    points = rng.normal(size=(400, 4)).astype("float32")
+    one, many = (kmeans(points, 150, KMeansOptions(starts=n), seed=2) for n in (1, 10))
+    np.testing.assert_array_equal(one.centroids, many.centroids)
+
+
 @pytest.mark.parametrize("spherical", [False, True])
 def test_images_go_to_the_nearest_of_all_centroids_of_two_levels(rng, spherical):
     points = overlapping_groups(rng)
