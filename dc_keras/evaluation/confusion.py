@@ -1,63 +1,12 @@
-"""Which classes are in each other's clusters: as a picture, or as a list of pairs."""
+"""Which classes are in each other's clusters, as a picture."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
 
 # A picture of more classes cannot be read; cells of more have no numbers.
 MAX_CLASSES, MAX_NUMBERED = 50, 20
-
-
-class Confused(NamedTuple):
-    """Images of one class in the clusters of another.
-
-    Attributes:
-        name: The class.
-        other: The class of the clusters.
-        images: How many of its images are there.
-        part: What part of its images that is.
-    """
-
-    name: str
-    other: str
-    images: int
-    part: float
-
-
-def confused_pairs(
-    confusion: np.ndarray, class_names: Sequence[str], limit: int = 20
-) -> list[Confused]:
-    """The pairs of classes with the largest part of one in the clusters of the other.
-
-    Args:
-        confusion: Images of the class of the row in clusters of the column's, `(c, c)`.
-        class_names: Their names.
-        limit: At most so many.
-
-    >>> confused_pairs(np.array([[8, 2], [0, 5]]), ["cat", "dog"])
-    [Confused(name='cat', other='dog', images=2, part=0.2)]
-    """
-    others = confusion.copy()
-    np.fill_diagonal(others, 0)
-    parts = others / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
-    order = np.argsort(-parts, axis=None, kind="stable")[:limit]
-    rows, columns = np.unravel_index(order, parts.shape)
-    return [
-        Confused(class_names[i], class_names[j], int(others[i, j]), float(parts[i, j]))
-        for i, j in zip(rows, columns, strict=True)
-        if others[i, j]
-    ]
-
-
-def pairs_markdown(pairs: Sequence[Confused]) -> list[str]:
-    """Pairs as lines of Markdown."""
-    lines = ["| class | in the clusters of | images | part |", "| --- | --- | ---: | ---: |"]
-    for pair in pairs:
-        name, other = (text.replace("|", r"\|") for text in (pair.name, pair.other))
-        lines.append(f"| {name} | {other} | {pair.images:,} | {pair.part:.1%} |")
-    return lines
 
 
 def confusion_figure(confusion: np.ndarray, class_names: Sequence[str]) -> Figure | None:

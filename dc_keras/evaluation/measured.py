@@ -19,6 +19,8 @@ import numpy as np
 
 from dc_keras.files import make_folder, write_atomically
 
+# Among the details of a network: what a reader should know of images that it searched.
+REMARKS = "retrieval_remarks"
 # Of the array that holds all but the arrays.
 _CONTENT = "content"
 

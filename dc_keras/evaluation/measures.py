@@ -26,7 +26,7 @@ from dc_keras.evaluation.layers.pooled import FULLY_CONNECTED
 from dc_keras.evaluation.layers.sgd import sgd_probes
 from dc_keras.evaluation.linear_probe import linear_probe
 from dc_keras.evaluation.lowshot import low_shot
-from dc_keras.evaluation.measured import Measured
+from dc_keras.evaluation.measured import REMARKS, Measured
 from dc_keras.evaluation.retrieval.account import picture
 from dc_keras.evaluation.retrieval.retrieve import RetrievalProtocol, measure_retrieval
 from dc_keras.evaluation.retrieval.search import Search
@@ -297,7 +297,7 @@ def _retrieval(
     if sheet is not None:
         with contextlib.suppress(CannotWriteError):
             write_picture(folder / RETRIEVAL_PICTURE, sheet)
-    return Measured(found.figures, details={"retrieval_remarks": list(found.remarks)})
+    return Measured(found.figures, details={REMARKS: list(found.remarks)})
 
 
 _OF_FEATURES: dict[

@@ -68,7 +68,7 @@ def to_html(report: EvaluationReport, exhibits: Sequence[Exhibit] = ()) -> str:
         "Date": _plain(report.date),
         "Versions": _plain(report.told_versions()),
     }
-    notes = (*report.remarks, *report.told_copies())
+    notes = (*report.notes(), *report.told_copies())
     parts = [
         "<h1>What the features are worth</h1>",
         f'<p class="head">{_plain(first)}</p>' if first else "",

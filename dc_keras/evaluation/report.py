@@ -10,7 +10,7 @@ import numpy as np
 
 from dc_keras.config.evaluation import USUAL_TASKS
 from dc_keras.evaluation.class_table import ClassRow, class_table, common_images
-from dc_keras.evaluation.measured import Measured
+from dc_keras.evaluation.measured import REMARKS, Measured
 from dc_keras.evaluation.tables import Table
 from dc_keras.machine import library_versions
 
@@ -241,6 +241,14 @@ class EvaluationReport:
         """What these clusters make of each class; nothing where they were not measured."""
         counts = self.class_counts()
         return [] if counts is None else class_table(counts, self.class_names)
+
+    def notes(self) -> list[str]:
+        """What a reader should know of the images: before, and while they were looked for."""
+        found = [
+            remark for details in self.details.values() for remark in details.get(REMARKS, ())
+        ]
+        # Networks whose images are enlarged alike say so alike.
+        return [*self.remarks, *dict.fromkeys(found)]
 
     def told_copies(self) -> list[str]:
         """Sentences about test images that are training images, too, or nearly."""

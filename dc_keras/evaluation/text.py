@@ -21,7 +21,7 @@ def to_terminal(report: EvaluationReport) -> str:
     )
     header += [
         line
-        for remark in (*report.remarks, *report.told_copies())
+        for remark in (*report.notes(), *report.told_copies())
         for line in textwrap.wrap(
             remark, _TERMINAL_WIDTH, initial_indent="  note      ", subsequent_indent=" " * 12
         )
@@ -60,7 +60,7 @@ def to_markdown(report: EvaluationReport) -> str:
             f"- Setting: {report.setting()}",
             f"- Date: {report.date}",
             f"- Versions: {report.told_versions()}",
-            *(f"- Note: {remark}" for remark in report.remarks),
+            *(f"- Note: {remark}" for remark in report.notes()),
             "",
             *told,
             *tables,

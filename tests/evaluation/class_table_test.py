@@ -10,7 +10,7 @@ from dc_keras.evaluation.class_table import (
     confusion_matrix,
     markdown_lines,
 )
-from dc_keras.evaluation.confusion import confused_pairs, confusion_figure, pairs_markdown
+from dc_keras.evaluation.confusion import confusion_figure
 
 # Cats are half in cluster 1 and half in 2, dogs in 2 but for one; there is no cow.
 LABELS = np.repeat([0, 1], [4, 6])
@@ -48,16 +48,6 @@ def test_fewer_clusters_than_classes_leave_classes_without_one():
     counts = np.array([[3], [5], [0]])
     assert confusion_matrix(counts).tolist() == [[0, 3, 0], [0, 5, 0], [0, 0, 0]]
     assert class_table(counts, NAMES)[0].clusters == ()
-
-
-def test_confused_pairs_are_the_largest_parts():
-    confusion = np.array([[6, 4, 0], [1, 8, 1], [0, 0, 50]])
-    pairs = confused_pairs(confusion, NAMES, limit=2)
-    assert [(one.name, one.other, one.part) for one in pairs] == [
-        ("cat", "dog", 0.4),
-        ("dog", "cat", 0.1),
-    ]
-    assert pairs_markdown(pairs)[2] == "| cat | dog | 4 | 40.0% |"
 
 
 def test_pictures_are_of_up_to_fifty_classes():

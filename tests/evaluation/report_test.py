@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from dc_keras.evaluation.lowshot import SIZES
-from dc_keras.evaluation.measured import Measured
+from dc_keras.evaluation.measured import REMARKS, Measured
+from dc_keras.evaluation.page import to_html
 from dc_keras.evaluation.report import EvaluationReport
 from dc_keras.evaluation.text import to_markdown, to_terminal
 from dc_keras.evaluation.writing import write_report
@@ -156,6 +157,13 @@ def test_what_is_to_be_known_of_the_images_is_said(report):
     report.remarks = ("30 new images are not part of this run.",)
     for text in (to_terminal(report), to_markdown(report)):
         assert "30 new images are not part of this run." in " ".join(text.split())
+
+
+def test_what_is_found_out_while_a_network_searches_is_said_once(report):
+    for network in ("trained", "random"):
+        report.add(network, Measured(details={REMARKS: ["9 images were filled up with grey."]}))
+    for text in (to_terminal(report), to_markdown(report), to_html(report)):
+        assert " ".join(text.split()).count("9 images were filled up with grey.") == 1
 
 
 def test_copies_of_training_images_are_said(report):
