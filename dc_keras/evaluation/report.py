@@ -244,9 +244,7 @@ class EvaluationReport:
 
     def notes(self) -> list[str]:
         """What a reader should know of the images: before, and while they were looked for."""
-        found = [
-            remark for details in self.details.values() for remark in details.get(REMARKS, ())
-        ]
+        found = [remark for details in self.details.values() for remark in details.get(REMARKS, ())]
         # Networks whose images are enlarged alike say so alike.
         return [*self.remarks, *dict.fromkeys(found)]
 
