@@ -114,6 +114,8 @@ def take_sample(
 def measure(config: TrainingConfig, num_images: int, sample: Sample, effort: Effort) -> Measured:
     """Runs each stage on some images; call it in the scope of the strategy.
 
+    Where XLA would compile the step of the run, the run is faster than this tells.
+
     Args:
         config: The settings.
         num_images: How many images the run would have.
@@ -122,6 +124,8 @@ def measure(config: TrainingConfig, num_images: int, sample: Sample, effort: Eff
     """
     some = sample.images
     rng = numpy_rng(config.seed, "dry run")
+    # Compiling a step by XLA would take longer than all tries.
+    config = dataclasses.replace(config, xla="off")
     started = time.monotonic()
     model = assembly.build_trainer(config, Schedule.of(config, num_images))
     first_step, step = _seconds_of_steps(config, some, model, effort)
