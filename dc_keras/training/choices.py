@@ -3,7 +3,7 @@
 Each choice follows those before it and whatever was given. What they rest on is in docs/results.md
 and the presets; where nothing was measured, a choice is a judgement, told with its reason.
 
-    network             by their size: `compact` for small ones, with what goes with it
+    network             `compact`, with what goes with it, where the input has up to 128 pixels
     image size, width   as large as the time lets images be seen often enough
     fit, crops, colours by what the images look like
     clusters, PCA       by their number
@@ -39,8 +39,9 @@ _SIZES = range(32, 225, 32)
 # Widths, and from how many images on each is tried.
 _WIDTHS = {0.25: 0, 0.5: 2_000, 1.0: 20_000}
 _COMPACT_WIDTHS = {0.375: 0, 0.5: 2_000, 0.75: 20_000}
-# Pixels of images that `compact` is for, and what goes with it, as in the preset small_images.
-_COMPACT, _COMPACT_UP_TO = "compact", 64
+# The largest input of `compact`, whose features see 60 pixels each way; the largest that is chosen
+# for it, as none was measured beyond; and what goes with it, as in the preset small_images.
+_COMPACT, _COMPACT_UP_TO, _COMPACT_MEASURED = "compact", 128, 64
 _COMPACT_MIN_AREA = 0.2
 _WITH_COMPACT: dict[str, tuple[Any, str]] = {
     "whitened_patches": (3, "its first layer is fitted to the images' patches"),
@@ -208,10 +209,9 @@ def _arch(facts: Facts, config: TrainingConfig) -> tuple[str, str]:
         return config.arch, "given"
     if config.mode != "improved" or config.sobel:
         return config.arch, "the published network"
-    side = facts.short_side if "image_size" in config.to_choose else config.image_size
-    if side > _COMPACT_UP_TO:
-        return config.arch, f"for images of more than {_COMPACT_UP_TO} pixels"
-    return _COMPACT, f"learns more from images of up to {_COMPACT_UP_TO} pixels"
+    if "image_size" not in config.to_choose and config.image_size > _COMPACT_UP_TO:
+        return config.arch, f"for an input of more than {_COMPACT_UP_TO} pixels"
+    return _COMPACT, "learns more in the time"
 
 
 def _with_network(facts: Facts, config: TrainingConfig, speed: Speed) -> Iterator[Choice]:
@@ -270,6 +270,8 @@ def _told_network(facts: Facts, config: TrainingConfig, speed: Speed) -> Iterato
     """Image size and width as they are in the settings, with reasons."""
     size, width, n = config.image_size, config.width, facts.num_images
     why = f"the middle image has {facts.short_side:,} pixels on its shorter side"
+    if config.arch == _COMPACT and size == _COMPACT_MEASURED < facts.short_side:
+        why = f"{_COMPACT} was not measured with larger ones"
     if larger := [other for other in _sizes(facts, config) if other > size]:
         other = dataclasses.replace(config, image_size=larger[0])
         why = f"{larger[0]} {_too_slow(facts, other, speed, _ENOUGH)}"
@@ -298,6 +300,8 @@ def _sizes(facts: Facts, config: TrainingConfig) -> list[int]:
     """Image sizes that do not show images larger than they are, in ascending order."""
     smallest = 64 if config.arch == "alexnet" else 32
     largest = max(smallest, round(facts.short_side / 32) * 32)
+    if config.arch == _COMPACT:
+        largest = min(largest, _COMPACT_MEASURED)
     return [size for size in _SIZES if smallest <= size <= largest]
 
 

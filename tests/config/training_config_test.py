@@ -365,7 +365,7 @@ def test_the_preset_auto_begins_with_the_improved_mode():
 
 def test_flags_to_choose_may_be_named_beside_a_preset():
     config = asked("--preset=photos", "--choose=epochs,batch_size", "--hours=3")
-    assert config.to_choose == {"epochs", "batch_size"} and config.num_clusters == 100
+    assert config.to_choose == {"epochs", "batch_size"} and config.num_clusters == 50
     assert TrainingConfig.from_arguments(config.to_flagfile().split("\n")[:-1]) == config
 
 
