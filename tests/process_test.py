@@ -117,6 +117,7 @@ def levels_of_logs():
 def test_gpu_memory_is_taken_as_needed(monkeypatch, levels_of_logs):
     growing = []
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [f"{kind}:0", f"{kind}:1"])
+    monkeypatch.setattr(tf.config, "get_logical_device_configuration", lambda gpu: None)
     monkeypatch.setattr(
         tf.config.experimental, "set_memory_growth", lambda gpu, on: growing.append((gpu, on))
     )
