@@ -55,8 +55,8 @@ def find_class_clusters(
         train: Descriptors of training images, float32 `(n, dim)`.
         test: Descriptors of test images, float32 `(m, dim)`.
         test_labels: Their classes, integers `(m,)`.
-        options: Of the training, with as many clusters as there are classes, at most n. All images
-            and enough iterations of k-means are taken whatever it took.
+        options: Of the training, with as many clusters as there are classes, at most n. All images,
+            enough iterations of k-means and five starts are taken whatever it took.
         seed: What k-means starts from is drawn with it.
 
     Returns:
@@ -68,7 +68,7 @@ def find_class_clusters(
     (1.0, 0.0)
     """
     number = options.num_clusters
-    thorough = dataclasses.replace(options.kmeans, iterations=_ITERATIONS, max_points=0)
+    thorough = dataclasses.replace(options.kmeans, iterations=_ITERATIONS, max_points=0, starts=1)
     threads = 1 if train.size * number < _THREADS_FROM else None
     drawn = drawn_together(train, options)
     figures, assignments = [], []

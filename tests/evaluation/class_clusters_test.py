@@ -3,9 +3,9 @@ import math
 import numpy as np
 import pytest
 
-from dc_keras.clustering.kmeans import KMeansOptions
+from dc_keras.clustering.kmeans import KMeansOptions, kmeans
 from dc_keras.clustering.pseudo_labels import ClusteringOptions
-from dc_keras.evaluation.class_clusters import find_class_clusters
+from dc_keras.evaluation.class_clusters import SEEDS, STARTS, find_class_clusters
 
 
 def test_figures_on_paper():
@@ -69,3 +69,17 @@ def test_neighbours_find_the_clusters_and_test_images_go_to_the_nearest(rng):
         own = np.linalg.norm(points[found.assignments == cluster] - mean, axis=1).mean()
         other = np.linalg.norm(points[found.assignments != cluster] - mean, axis=1).mean()
         assert own < other
+
+
+def test_starts_of_the_training_do_not_multiply_those_of_the_evaluation(monkeypatch, rng):
+    points = rng.normal(size=(60, 3)).astype("float32")
+    options = ClusteringOptions(4, kmeans=KMeansOptions(starts=10))
+    asked = []
+
+    def counted(rows, number, options, *, seed):
+        asked.append(options.starts)
+        return kmeans(rows, number, options, seed=seed)
+
+    monkeypatch.setattr("dc_keras.evaluation.class_clusters.kmeans", counted)
+    find_class_clusters(points, points, rng.integers(4, size=60), options, seed=1)
+    assert asked == [1] * SEEDS * STARTS
