@@ -150,10 +150,7 @@ def theirs(side: int, batch: int, layout: str, precision: str, train: bool) -> C
     network = Vgg16(side, CLUSTERS).to(memory_format=layout)
     pixels = torch.stack([normalized(image) for image in images]).contiguous(memory_format=layout)
     targets = torch.from_numpy(labels).long()
-    optimizers = [
-        torch.optim.SGD(network.body(), LEARNING_RATE, MOMENTUM, weight_decay=WEIGHT_DECAY),
-        torch.optim.SGD(network.top_layer.parameters(), LEARNING_RATE, weight_decay=WEIGHT_DECAY),
-    ]
+    optimizers = network.optimizers()
     network.train(train)
 
     def work():

@@ -23,7 +23,6 @@ import torch
 from benchmarks.pillow_loader import Photographs, central_crop, loader, normalized, random_crop
 from benchmarks.torch_vgg import Vgg16
 
-LEARNING_RATE, MOMENTUM, WEIGHT_DECAY = 0.05, 0.9, 1e-5
 DIMENSIONS, ITERATIONS = 256, 20
 # Images whose features are computed at a time.
 EXTRACTED = 256
@@ -77,10 +76,7 @@ def train(settings: Settings) -> Vgg16:
     in_order, drawn = loader(central, EXTRACTED), loader(augmented, settings.batch_size, order)
 
     network = Vgg16(side, settings.num_clusters, settings.width)
-    optimizers = [
-        torch.optim.SGD(network.body(), LEARNING_RATE, MOMENTUM, weight_decay=WEIGHT_DECAY),
-        torch.optim.SGD(network.top_layer.parameters(), LEARNING_RATE, weight_decay=WEIGHT_DECAY),
-    ]
+    optimizers = network.optimizers()
     for epoch in range(1, settings.epochs + 1):
         times = [time.perf_counter()]
         features = extract(network, in_order)

@@ -8,6 +8,7 @@ from torch import nn
 
 BLOCKS = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))  # channels, convolutions
 UNITS = 4096
+LEARNING_RATE, MOMENTUM, WEIGHT_DECAY = 0.05, 0.9, 1e-5
 
 
 class Vgg16(nn.Module):
@@ -59,6 +60,13 @@ class Vgg16(nn.Module):
     def body(self) -> list[nn.Parameter]:
         """The weights that are trained, without the head's."""
         return [*self.features.parameters(), *self.classifier.parameters()]
+
+    def optimizers(self) -> list[torch.optim.Optimizer]:
+        """As published: the body learns with momentum, the head without."""
+        return [
+            torch.optim.SGD(self.body(), LEARNING_RATE, MOMENTUM, weight_decay=WEIGHT_DECAY),
+            torch.optim.SGD(self.top_layer.parameters(), LEARNING_RATE, weight_decay=WEIGHT_DECAY),
+        ]
 
     def fc7(self, images: torch.Tensor) -> torch.Tensor:
         """Features, before their ReLU."""

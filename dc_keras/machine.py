@@ -95,11 +95,19 @@ def may_gain_by_bfloat16() -> bool:
     """
     import tensorflow as tf
 
-    gpus = tf.config.list_physical_devices("GPU")
-    if not gpus:
+    if not tf.config.list_physical_devices("GPU"):
         return computes_in_bfloat16() is not False
-    capability = tf.config.experimental.get_device_details(gpus[0]).get("compute_capability")
+    capability = _capability_of_first_gpu()
     return capability is None or capability >= _FIRST_WITH_BFLOAT16
+
+
+def _capability_of_first_gpu() -> tuple[int, int] | None:
+    """NVIDIA's compute capability of the first GPU, if there is one and TensorFlow tells it."""
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    details = tf.config.experimental.get_device_details(gpus[0]) if gpus else {}
+    return details.get("compute_capability")
 
 
 def make_deterministic() -> None:
@@ -217,10 +225,9 @@ def compiles_steps(choice: str, num_steps: int, *, deterministic: bool) -> bool:
         )
     if choice != "auto":
         return choice == "on"
-    gpus = tf.config.list_physical_devices("GPU")
-    if not gpus or replicas > 1 or deterministic or num_steps < _STEPS_WORTH_COMPILING:
+    if replicas > 1 or deterministic or num_steps < _STEPS_WORTH_COMPILING:
         return False
-    capability = tf.config.experimental.get_device_details(gpus[0]).get("compute_capability")
+    capability = _capability_of_first_gpu()
     return capability is not None and _OLDEST <= capability < _TOO_NEW
 
 

@@ -254,14 +254,9 @@ def devices(task: Task) -> Iterator[Row]:
     yield Row("cards of Faiss", "", faiss.get_num_gpus())
     yield Row("cores", "", os.cpu_count())
     side = task.size.matrix
-    for name, dtype in (
-        ("float32", "float32"),
-        ("tf32", "float32"),
-        ("bfloat16", "bfloat16"),
-        ("float16", "float16"),
-    ):
-        tf.config.experimental.enable_tensor_float_32_execution(name != "float32")
-        values = tf.cast(tf.random.normal([side, side]), dtype)
+    for name, (_, dtype, rounds) in PRECISIONS.items():
+        tf.config.experimental.enable_tensor_float_32_execution(rounds)
+        values = tf.cast(tf.random.normal([side, side]), dtype or "float32")
 
         @tf.function
         def product(values=values):
@@ -349,10 +344,7 @@ def _pytorch_rows(torch, size: Size, precision: str, compiled: bool) -> Iterator
     raw, labels = batch_of(size, batch)
     images = torch.from_numpy(raw).to(device).permute(0, 3, 1, 2)
     labels = torch.from_numpy(labels).long().to(device)
-    optimizers = [
-        torch.optim.SGD(network.body(), LEARNING_RATE, MOMENTUM, weight_decay=WEIGHT_DECAY),
-        torch.optim.SGD(network.top_layer.parameters(), LEARNING_RATE, weight_decay=WEIGHT_DECAY),
-    ]
+    optimizers = network.optimizers()
     scaler = torch.amp.GradScaler(device, enabled=autocast == "float16" and device == "cuda")
     call = torch.compile(network) if compiled else network
     fc7 = torch.compile(network.fc7) if compiled else network.fc7
@@ -690,8 +682,13 @@ def plain(figure: float) -> str:
 
 def line_of(row: dict) -> str:
     """A row for people."""
-    figure = "" if row["figure"] is None else f"{row['figure']:.4g} {row['unit']}"
-    return " | ".join(text for text in (row["what"], row["setting"], figure, row["note"]) if text)
+    cells = (row["what"], row["setting"], told(row), row["note"])
+    return " | ".join(text for text in cells if text)
+
+
+def told(row: dict) -> str:
+    """A row's figure for people, or nothing."""
+    return "" if row["figure"] is None else f"{row['figure']:.4g} {row['unit']}"
 
 
 def report(results: dict[str, list[dict]], machine: str, versions: str) -> str:
@@ -700,7 +697,7 @@ def report(results: dict[str, list[dict]], machine: str, versions: str) -> str:
     lines.append("|---|---|---|---:|---|")
     for part, rows in results.items():
         for row in rows:
-            figure = "–" if row["figure"] is None else f"{row['figure']:.4g} {row['unit']}"
+            figure = told(row) or "–"
             lines.append(
                 f"| {part} | {row['what']} | {row['setting']} | {figure} | {row['note']} |"
             )
@@ -730,9 +727,8 @@ def machine_in_words() -> tuple[str, str]:
     return f"{name}, {os.cpu_count()} cores", ", ".join(versions)
 
 
-def save(folder: pathlib.Path, results: dict[str, list[dict]]) -> None:
+def save(folder: pathlib.Path, results: dict[str, list[dict]], machine: str, versions: str) -> None:
     """Writes all that is known so far."""
-    machine, versions = machine_in_words()
     write(folder / "results.json", json.dumps(results, indent=1))
     write(folder / "report.md", report(results, machine, versions))
     beside = folder / "gpu.csv.tmp"
@@ -773,6 +769,7 @@ def main() -> int:
     options.out.mkdir(parents=True, exist_ok=True)
     known = options.out / "results.json"
     results = json.loads(known.read_text()) if known.is_file() else {}
+    where = machine_in_words()
     for name in options.parts.split(","):
         if name not in PARTS:
             parser.error(f"--parts knows {', '.join(PARTS)}; received {name}")
@@ -783,7 +780,7 @@ def main() -> int:
             print(f"{name}: not begun, {left:.0f} s are left. Give the command again.", flush=True)
             continue
         results[name] = run_in_process(name, options, options.out)
-        save(options.out, results)
+        save(options.out, results, *where)
     return sum(row["what"] == "failed" for rows in results.values() for row in rows)
 
 

@@ -57,7 +57,7 @@ _BYTES_A_CROP = 47e6
 _COLOURED = 0.05
 _SHOWN = 0.5
 # Times as fast that 16 bits must make a step: less is within what a busy machine varies by.
-BFLOAT16_PAYS = 1.15
+_BFLOAT16_PAYS = 1.15
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,6 +87,11 @@ class Facts:
     def short_side(self) -> int:
         """Pixels on the shorter side of the middle image."""
         return max(1, int(np.median(self.sizes.min(axis=1))))
+
+    @property
+    def bfloat16_pays(self) -> bool:
+        """Whether steps in bfloat16 were seen to be faster."""
+        return self.bfloat16 is not None and self.bfloat16 >= _BFLOAT16_PAYS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -198,9 +203,9 @@ def _precision(facts: Facts, config: TrainingConfig) -> tuple[str, str]:
         return "float32", f"as --mode={config.mode}"
     if gain is None:
         return "float32", "this machine has no units for 16 bits, or none was tried"
-    if gain < BFLOAT16_PAYS:
-        return "float32", f"in bfloat16 a step is {gain:.1f} times as fast"
-    return "mixed_bfloat16", f"a step is {gain:.1f} times as fast"
+    if facts.bfloat16_pays:
+        return "mixed_bfloat16", f"a step is {gain:.1f} times as fast"
+    return "float32", f"in bfloat16 a step is {gain:.1f} times as fast"
 
 
 def _arch(facts: Facts, config: TrainingConfig) -> tuple[str, str]:

@@ -21,7 +21,7 @@ from dc_keras.machine import may_gain_by_bfloat16
 from dc_keras.memory import free_memory
 from dc_keras.process import return_freed_memory
 from dc_keras.runs.run_directory import RunDirectory
-from dc_keras.training.choices import BFLOAT16_PAYS, Choice, Facts, Speed, choose, guess
+from dc_keras.training.choices import Choice, Facts, Speed, choose, guess
 from dc_keras.training.images import check_number_of_clusters
 from dc_keras.training.measuring import Effort, Sample, measure, take_sample
 from dc_keras.training.run_time import Measured, run_time
@@ -101,7 +101,7 @@ def _chosen(config: TrainingConfig, began: float) -> Chosen:
         other = tried(dataclasses.replace(first, precision="mixed_bfloat16"))
         gain = speed.measured.crop / other.measured.crop
         facts = dataclasses.replace(facts, bfloat16=gain)
-        speed = other if gain >= BFLOAT16_PAYS else speed
+        speed = other if facts.bfloat16_pays else speed
     chosen, choices = choose(facts_now(), config, speed)
     for _ in range(_TRIES - 1):
         known = (chosen.image_size, chosen.width) == (speed.image_size, speed.width)
