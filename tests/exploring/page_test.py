@@ -7,6 +7,7 @@ import csv
 import json
 import os
 import shutil
+import time
 
 import numpy as np
 import pytest
@@ -94,9 +95,21 @@ def page(browser, run):
     assert faults == []
 
 
+def until(page, expression, arg=None):
+    """Waits until an expression is true.
+
+    Not Playwright's wait_for_function: what is not true at once it evaluates again from inside the
+    page, where the page's own policy forbids `eval`.
+    """
+    last = time.monotonic() + 30
+    while not page.evaluate(expression, arg):
+        assert time.monotonic() < last, f"Never true: {expression}"
+        page.wait_for_timeout(20)
+
+
 def settle(page):
     """Waits until what the address says is shown: keys before that mean the view before."""
-    page.wait_for_function("document.body.dataset.ready === (location.hash || '#/')")
+    until(page, "document.body.dataset.ready === (location.hash || '#/')")
 
 
 def search(page, text):
@@ -121,8 +134,7 @@ def test_originals_of_any_name_are_found_and_shown(page):
     order = page.evaluate("Data.need('order').then((order) => [...order.places])")
     for index, path in enumerate(HOSTILE):
         page.evaluate(f"location.hash = '#/image/{order[index]}'")
-        page.wait_for_function(
-            "at => document.body.dataset.ready === at", arg=f"#/image/{order[index]}"
+        until(page, "at => document.body.dataset.ready === at", arg=f"#/image/{order[index]}"
         )
         original = page.locator(".picture img").first
         original.wait_for()
@@ -141,8 +153,7 @@ def test_an_image_stands_beside_its_nearest(page):
     page.locator(".nearest a").nth(3).hover()
     assert page.locator(".side-by-side figcaption").nth(1).inner_text() != captions[1]
     page.locator(".nearest a").nth(3).click()
-    page.wait_for_function(
-        "captions => document.querySelector('h1').textContent !== captions", arg=captions[0]
+    until(page, "captions => document.querySelector('h1').textContent !== captions", arg=captions[0]
     )
     page.keyboard.press("Escape")
     page.locator(".grid button").first.wait_for()
@@ -164,12 +175,12 @@ def test_the_page_goes_by_keys(page):
     settle(page)
     first = page.locator("h1").inner_text()
     page.keyboard.press("ArrowRight")
-    page.wait_for_function("first => document.querySelector('h1').textContent !== first", arg=first)
+    until(page, "first => document.querySelector('h1').textContent !== first", arg=first)
     settle(page)
     page.keyboard.press("Escape")
     page.locator(".grid button").first.wait_for()
     # Back where one was, on the tile of the image.
-    page.wait_for_function("document.activeElement.matches('.grid button')")
+    until(page, "document.activeElement.matches('.grid button')")
     settle(page)
     page.keyboard.press("Escape")
     page.locator(".card").first.wait_for()
@@ -182,8 +193,7 @@ def test_search_finds_names(page):
     expected = {"<script>": 1, "CAFÉ": 1, "#1?a=b": 1, "image-04": 10, "xe9": 1}
     for text, count in expected.items():
         search(page, text)
-        page.wait_for_function(
-            "told => document.querySelector('#status').textContent.startsWith(told)",
+        until(page, "told => document.querySelector('#status').textContent.startsWith(told)",
             arg=f"{count} file",
         )
         assert page.locator(".found a").count() == count
@@ -207,7 +217,7 @@ def test_the_map_tells_and_opens_what_is_under_the_pointer(page):
     page.get_by_role("link", name="Map", exact=True).click()
     canvas = page.locator("canvas[tabindex]")
     canvas.wait_for()
-    page.wait_for_function("document.querySelector('canvas[tabindex]').width > 300")
+    until(page, "document.querySelector('canvas[tabindex]').width > 300")
     page.wait_for_timeout(100)
     # Where the first image of the largest cluster is drawn.
     at = page.evaluate(
@@ -304,7 +314,7 @@ def test_a_narrow_dark_page_does_not_run_over(browser, run):
     cluster = page.evaluate("Data.summary.clusters[0]")
     for hash_ in ("#/", f"#/group/c{cluster}", "#/image/0", "#/map", "#/duplicates", "#/changes"):
         page.evaluate("hash => { location.hash = hash; }", hash_)
-        page.wait_for_function("hash => document.body.dataset.ready === hash", arg=hash_)
+        until(page, "hash => document.body.dataset.ready === hash", arg=hash_)
         assert page.evaluate("document.documentElement.scrollWidth") <= 390, hash_
     context.close()
 
