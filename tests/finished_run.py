@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from dc_keras.clustering.kmeans import nearest_centroids
+from dc_keras.clustering.centroids import nearest_centroids
 from dc_keras.clustering.whitening import fit_whitening
 from dc_keras.data.batches.ordered import ordered_batches
 from dc_keras.data.sources.manifest import write_manifest

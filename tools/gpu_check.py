@@ -396,7 +396,8 @@ def clustering(on: str) -> Callable[[Task], Iterator[Row]]:
         from dc_keras.process import load_libraries_quietly
 
         load_libraries_quietly()
-        from dc_keras.clustering.kmeans import KMeansOptions, kmeans, kmeans_devices
+        from dc_keras.clustering.centroids import kmeans_devices
+        from dc_keras.clustering.kmeans import KMeansOptions, kmeans
         from dc_keras.clustering.whitening import fit_whitening
 
         size = task.size

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 from tqdm import tqdm
 
+from dc_keras.clustering.spread import ALONE, SpreadRows, Workers, share_of
 from dc_keras.clustering.whitening import Whitening, fit_whitening
 from dc_keras.errors import DegenerateDataError, InputError
 from dc_keras.memory import free_memory
@@ -23,12 +24,13 @@ class Descriptors:
     """Descriptors of all images.
 
     Attributes:
-        values: float32 `(n, at most pca_dim)`, unit length, row i for image i.
+        values: float32 `(n, at most pca_dim)`, unit length, row i for image i; of several workers
+            each holds those of its share.
         whitening: The projection that was fitted and applied.
         pca_seconds: Time that fitting took.
     """
 
-    values: np.ndarray
+    values: np.ndarray | SpreadRows
     whitening: Whitening
     pca_seconds: float
 
@@ -41,6 +43,7 @@ def compute_descriptors(
     pca_images: int,
     whiten: bool = True,
     rng: np.random.Generator,
+    workers: Workers = ALONE,
     progress: bool = False,
 ) -> Descriptors:
     """Computes the descriptors of all images: features, PCA-whitened and L2-normalised.
@@ -56,6 +59,8 @@ def compute_descriptors(
         pca_images: Size of the sample; all images when there are no more.
         whiten: Whether PCA also whitens.
         rng: Draws the sample.
+        workers: Who share the work. Each extracts a part of the images; the features of the sample
+            come together, where the first worker fits PCA on them.
         progress: Whether to show a progress bar.
 
     Returns:
@@ -68,35 +73,66 @@ def compute_descriptors(
     sample = np.arange(num_images)
     if num_images > pca_images:
         sample = np.sort(rng.choice(num_images, pca_images, replace=False))
-    rest = np.setdiff1d(np.arange(num_images), sample, assume_unique=True)
+    first, end = share_of(num_images, workers)
+    share = np.arange(first, end)
+    start_of_own, end_of_own = np.searchsorted(sample, [first, end])
+    own_sample = sample[start_of_own:end_of_own]
+    rest = np.setdiff1d(share, own_sample, assume_unique=True)
 
     with tqdm(
-        total=num_images, desc="features", unit=" images", disable=not progress, leave=False
+        total=len(share), desc="features", unit=" images", disable=not progress, leave=False
     ) as bar:
         features = np.empty((0, 0), np.float32)
         start = 0
-        for batch in extract(sample):
+        for batch in extract(own_sample):
             if start == 0:
-                _check_fits_memory((len(sample), batch.shape[1]), (num_images, pca_dim))
-                features = np.empty((len(sample), batch.shape[1]), np.float32)
+                _check_fits_memory((len(sample), batch.shape[1]), (len(share), pca_dim))
+                features = np.empty((len(own_sample), batch.shape[1]), np.float32)
             features[start : start + len(batch)] = _check_finite(batch)
             start += len(batch)
             bar.update(len(batch))
         started = time.monotonic()
-        whitening = fit_whitening(features, pca_dim, whiten=whiten, copy=False)
+        if workers is ALONE:
+            whitening = fit_whitening(features, pca_dim, whiten=whiten, copy=False)
+            of_sample = whitening.apply_centered(features)
+        else:
+            rows = _spread(features, int(start_of_own), len(sample), workers)
+            whitening = _fitted_by_first(rows, pca_dim, whiten)
+            of_sample = whitening.apply(rows.own)
         pca_seconds = time.monotonic() - started
         # The sample's rows lie in all pages of the array, which is made when the features are gone.
-        of_sample = whitening.apply_centered(features)
         del features
         return_freed_memory()
-        descriptors = np.empty((num_images, whitening.output_dim), np.float32)
-        descriptors[sample] = of_sample
+        descriptors = np.empty((len(share), whitening.output_dim), np.float32)
+        descriptors[own_sample - first] = of_sample
         start = 0
         for batch in extract(rest) if len(rest) else ():
-            descriptors[rest[start : start + len(batch)]] = whitening.apply(_check_finite(batch))
+            at = rest[start : start + len(batch)] - first
+            descriptors[at] = whitening.apply(_check_finite(batch))
             start += len(batch)
             bar.update(len(batch))
-    return Descriptors(descriptors, whitening, pca_seconds)
+    if workers is ALONE:
+        return Descriptors(descriptors, whitening, pca_seconds)
+    return Descriptors(SpreadRows(descriptors, first, num_images, workers), whitening, pca_seconds)
+
+
+def _spread(features: np.ndarray, first: int, total: int, workers: Workers) -> SpreadRows:
+    """Features of own images as those of all; a worker may have none, and not know their width."""
+    width, with_some = workers.total(np.array([features.shape[1], len(features) > 0], np.int64))
+    return SpreadRows(features.reshape(-1, width // with_some), first, total, workers)
+
+
+def _fitted_by_first(features: SpreadRows, dim: int, whiten: bool) -> Whitening:
+    """The whitening that the first worker fits to the features of all."""
+    gathered = features.gathered()
+
+    def fit() -> list[np.ndarray]:
+        found = fit_whitening(gathered, dim, whiten=whiten, copy=False)
+        explained = np.array(found.explained_variance)
+        return [found.mean, found.projection, found.eigenvalues, explained]
+
+    mean, projection, eigenvalues, explained = features.workers.from_first(fit)
+    return Whitening(mean, projection, eigenvalues, float(explained))
 
 
 def _check_fits_memory(features: tuple[int, int], descriptors: tuple[int, int]) -> None:

@@ -10,6 +10,8 @@ import dataclasses
 import numpy as np
 from sklearn.cluster import DBSCAN
 
+from dc_keras.clustering.spread import SpreadRows
+
 # Length of the perturbation, relative to the root mean square distance of the members to their
 # centroid. The plane half-way between the two centroids then passes close to the members' mean, so
 # both sides get some, and float64 resolves it well.
@@ -34,7 +36,7 @@ class Repair:
 
 
 def repair_empty_clusters(
-    descriptors: np.ndarray,
+    descriptors: np.ndarray | SpreadRows,
     assignments: np.ndarray,
     centroids: np.ndarray,
     rng: np.random.Generator,
@@ -44,7 +46,8 @@ def repair_empty_clusters(
     """Fills empty clusters by splitting random non-empty ones.
 
     Args:
-        descriptors: float32 `(n, dim)`.
+        descriptors: float32 `(n, dim)`. Of those that are spread over workers, the members of
+            clusters that are split come to all of them.
         assignments: Cluster of each image, int32 `(n,)`.
         centroids: float32 `(num_clusters, dim)`; not changed.
         rng: Draws the clusters to split and the perturbations.

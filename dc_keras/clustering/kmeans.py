@@ -17,13 +17,14 @@ from typing import Any
 
 import faiss
 import numpy as np
-import scipy.sparse
 from tqdm import tqdm
 
+from dc_keras.clustering import spread_kmeans
+from dc_keras.clustering.centroids import flat_index, nearest_and_squares
+from dc_keras.clustering.spread import SpreadRows
 from dc_keras.errors import InputError
 from dc_keras.seeds import derive_seed, numpy_rng
 
-_BLOCK = 65536
 # Clusters of all starts together.
 _STARTED = 200
 
@@ -79,7 +80,7 @@ class KMeansResult:
 
 
 def kmeans(
-    descriptors: np.ndarray,
+    descriptors: np.ndarray | SpreadRows,
     num_clusters: int,
     options: KMeansOptions = PUBLISHED,
     *,
@@ -89,7 +90,8 @@ def kmeans(
     """Clusters descriptors.
 
     Args:
-        descriptors: float32 `(n, dim)`, C-contiguous, finite.
+        descriptors: float32 `(n, dim)`, C-contiguous, finite; where they are spread over workers,
+            all of them call this with the same arguments and get the same clusters.
         num_clusters: Number of clusters, at most n.
         options: How.
         seed: Chooses the points that the centroids start from.
@@ -132,86 +134,33 @@ def kmeans(
 
 
 def _from_one_start(
-    descriptors: np.ndarray, num_clusters: int, options: KMeansOptions, seed: int, progress: bool
+    descriptors: np.ndarray | SpreadRows,
+    num_clusters: int,
+    options: KMeansOptions,
+    seed: int,
+    progress: bool,
 ) -> KMeansResult:
     if 0 < options.two_level_from <= num_clusters:
         centroids, objectives = _two_levels(descriptors, num_clusters, options, seed, progress)
     else:
         points = _sample(descriptors, num_clusters * options.max_points, seed)
         centroids, objectives = _lloyd(points, num_clusters, options, seed=seed, progress=progress)
-    squared, nearest = _nearest(descriptors, centroids)
-    objectives.append(float(squared.mean(dtype=np.float64)))
-    return KMeansResult(nearest, centroids, np.asarray(objectives))
+    nearest, objective = _assigned(descriptors, centroids)
+    return KMeansResult(nearest, centroids, np.asarray([*objectives, objective]))
 
 
-def nearest_centroids(
-    descriptors: np.ndarray, centroids: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Assigns descriptors to their nearest centroids.
-
-    Args:
-        descriptors: float32 `(n, dim)`, C-contiguous.
-        centroids: float32 `(num_clusters, dim)`.
-
-    Returns:
-        Assignments, int32 `(n,)`, and distances (not squared), float32 `(n,)`.
-
-    >>> nearest, distances = nearest_centroids(
-    ...     np.float32([[0, 1], [3, 4]]), np.float32([[0, 0], [3, 3]])
-    ... )
-    >>> nearest.tolist(), distances.tolist()
-    ([0, 1], [1.0, 1.0])
-    """
-    squared, nearest = _nearest(descriptors, centroids)
-    return nearest, np.sqrt(squared)
-
-
-def cluster_means(
-    descriptors: np.ndarray, assignments: np.ndarray, num_clusters: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Means of the members of all clusters.
-
-    Args:
-        descriptors: float32 `(n, dim)`.
-        assignments: Cluster of each image, integers `(n,)` in [0, num_clusters).
-        num_clusters: Number of clusters.
-
-    Returns:
-        Means, float64 `(num_clusters, dim)`, 0 for an empty cluster, and sizes, int64
-        `(num_clusters,)`.
-    """
-    sums = np.zeros((num_clusters, descriptors.shape[1]))
-    for first in range(0, len(descriptors), _BLOCK):
-        members = assignments[first : first + _BLOCK]
-        ones = (np.ones(len(members)), (members, np.arange(len(members))))
-        membership = scipy.sparse.csr_array(ones, shape=(num_clusters, len(members)))
-        sums += membership @ descriptors[first : first + _BLOCK].astype(np.float64)
-    sizes = np.bincount(assignments, minlength=num_clusters)
-    return sums / np.maximum(sizes, 1)[:, None], sizes
-
-
-def flat_index(dim: int, *, inner_product: bool = False) -> faiss.Index:
-    """An exact index, on all GPUs where this Faiss has some.
-
-    Args:
-        dim: Dimensions of the vectors.
-        inner_product: Whether the nearest have the largest inner product, not the smallest
-            Euclidean distance.
-    """
-    index: faiss.Index = faiss.IndexFlatIP(dim) if inner_product else faiss.IndexFlatL2(dim)
-    if faiss.get_num_gpus() > 0:
-        index = faiss.index_cpu_to_all_gpus(index)
-    return index
-
-
-def kmeans_devices() -> str:
-    """What Faiss computes on, in words."""
-    gpus = faiss.get_num_gpus()
-    return f"{gpus} GPU(s)" if gpus > 0 else f"{faiss.omp_get_max_threads()} CPU threads"
+def _assigned(
+    descriptors: np.ndarray | SpreadRows, centroids: np.ndarray
+) -> tuple[np.ndarray, float]:
+    """Nearest centroid of each image, int32 `(n,)`, and the mean squared distance to them."""
+    if isinstance(descriptors, SpreadRows):
+        return spread_kmeans.assigned(descriptors, centroids)
+    squared, nearest = nearest_and_squares(descriptors, centroids)
+    return nearest, float(squared.mean(dtype=np.float64))
 
 
 def _lloyd(
-    points: np.ndarray,
+    points: np.ndarray | SpreadRows,
     num_clusters: int,
     options: KMeansOptions,
     *,
@@ -229,6 +178,15 @@ def _lloyd(
         Centroids, float32 `(num_clusters, dim)`, and the mean squared distance to them before each
         iteration's update.
     """
+    if isinstance(points, SpreadRows):
+        return spread_kmeans.lloyd(
+            points,
+            num_clusters,
+            iterations=options.iterations,
+            spherical=options.spherical,
+            seed=seed,
+            progress=progress,
+        )
     num_points, dim = points.shape
     clustering = faiss.Clustering(dim, num_clusters)
     clustering.niter = 1
@@ -264,7 +222,11 @@ def _lloyd(
 
 
 def _two_levels(
-    descriptors: np.ndarray, num_clusters: int, options: KMeansOptions, seed: int, progress: bool
+    descriptors: np.ndarray | SpreadRows,
+    num_clusters: int,
+    options: KMeansOptions,
+    seed: int,
+    progress: bool,
 ) -> tuple[np.ndarray, list[float]]:
     """Learns centroids within coarse clusters.
 
@@ -283,7 +245,7 @@ def _two_levels(
         np.flatnonzero(sizes), desc="k-means within", disable=not progress, leave=False
     ):
         fine = kmeans(
-            descriptors[groups[group]],
+            _rows(descriptors, groups[group]),
             int(shares[group]),
             one_level,
             seed=derive_seed(seed, "second level", group),
@@ -315,17 +277,16 @@ def share_out(num_clusters: int, sizes: np.ndarray) -> np.ndarray:
     return one + shares
 
 
-def _sample(descriptors: np.ndarray, size: int, seed: int) -> np.ndarray:
+def _sample(descriptors: np.ndarray | SpreadRows, size: int, seed: int) -> np.ndarray | SpreadRows:
     """So many random rows; all of them for size 0, or if there are not more."""
     if size == 0 or size >= len(descriptors):
         return descriptors
     rng = numpy_rng(seed, "k-means sample")
-    return descriptors[np.sort(rng.choice(len(descriptors), size, replace=False))]
+    return _rows(descriptors, np.sort(rng.choice(len(descriptors), size, replace=False)))
 
 
-def _nearest(descriptors: np.ndarray, centroids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Squared distances, float32 `(n,)`, and nearest centroids, int32 `(n,)`."""
-    index = flat_index(centroids.shape[1])
-    index.add(np.ascontiguousarray(centroids, np.float32))
-    squared, nearest = index.search(descriptors, 1)
-    return np.maximum(squared[:, 0], 0.0), nearest[:, 0].astype(np.int32)
+def _rows(descriptors: np.ndarray | SpreadRows, indices: np.ndarray) -> np.ndarray | SpreadRows:
+    """Some of the rows, ascending; they stay where they are."""
+    if isinstance(descriptors, SpreadRows):
+        return descriptors.select(indices)
+    return descriptors[indices]

@@ -5,7 +5,7 @@ import dataclasses
 import faiss
 import numpy as np
 
-from dc_keras.clustering.kmeans import flat_index
+from dc_keras.clustering.centroids import flat_index
 from dc_keras.seeds import derive_seed, numpy_rng
 
 NEAREST = 10

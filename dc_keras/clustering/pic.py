@@ -13,7 +13,7 @@ import numpy as np
 import scipy.sparse
 from tqdm import tqdm
 
-from dc_keras.clustering.kmeans import cluster_means, flat_index, nearest_centroids
+from dc_keras.clustering.centroids import cluster_means, flat_index, nearest_centroids
 from dc_keras.errors import InputError
 
 _NEIGHBOURS = 5

@@ -4,17 +4,12 @@ import dataclasses
 
 import numpy as np
 
+from dc_keras.clustering.centroids import cluster_means, nearest_centroids
 from dc_keras.clustering.diffusion import diffuse, unit_rows
 from dc_keras.clustering.empty_clusters import repair_empty_clusters
-from dc_keras.clustering.kmeans import (
-    PUBLISHED,
-    KMeansOptions,
-    KMeansResult,
-    cluster_means,
-    kmeans,
-    nearest_centroids,
-)
+from dc_keras.clustering.kmeans import PUBLISHED, KMeansOptions, KMeansResult, kmeans
 from dc_keras.clustering.pic import limit_clusters, power_iteration_clustering
+from dc_keras.clustering.spread import SpreadRows
 from dc_keras.seeds import derive_seed, numpy_rng
 
 # Squares of shorter distances between unit vectors are lost where float32 products look for the
@@ -96,7 +91,7 @@ class Clustering(Clusters):
 
 
 def assign_pseudo_labels(
-    descriptors: np.ndarray,
+    descriptors: np.ndarray | SpreadRows,
     options: ClusteringOptions,
     *,
     seed: int,
@@ -106,7 +101,8 @@ def assign_pseudo_labels(
     """Clusters descriptors, by k-means with repair of empty clusters or by power iteration.
 
     Args:
-        descriptors: float32 `(n, dim)`.
+        descriptors: float32 `(n, dim)`; where they are spread over workers, all of them call this
+            with the same arguments and get the same clusters.
         options: How, and into how many clusters, at most n.
         seed: The run's seed.
         turn: Number of the clustering within the run; it gets draws of its own.
@@ -126,7 +122,11 @@ def assign_pseudo_labels(
     Reference:
         Caron et al. 2018, sections 3.2 and 3.3.
     """
-    if options.method == "pic":
+    pic = options.method == "pic"
+    if isinstance(descriptors, SpreadRows):
+        if pic or options.neighbours:
+            return _by_first_worker(descriptors, options, seed=seed, turn=turn, progress=progress)
+    elif pic:
         return _power_iteration(descriptors, options.num_clusters, progress)
     found = _kmeans(descriptors, options, derive_seed(seed, "kmeans", turn), progress)
     repaired = repair_empty_clusters(
@@ -149,11 +149,28 @@ def assign_pseudo_labels(
     )
 
 
+def _by_first_worker(
+    descriptors: SpreadRows, options: ClusteringOptions, *, seed: int, turn: int, progress: bool
+) -> Clustering:
+    """Clusters what has to be at one place, since images are compared with each other."""
+    everything = descriptors.gathered()
+
+    def cluster() -> list[np.ndarray]:
+        found = assign_pseudo_labels(everything, options, seed=seed, turn=turn, progress=progress)
+        counts = [found.empty_before, found.empty_after, found.merged]
+        return [found.assignments, found.centroids, found.objectives, np.array(counts)]
+
+    assignments, centroids, objectives, counts = descriptors.workers.from_first(cluster)
+    return Clustering(assignments, centroids, objectives, *counts.tolist())
+
+
 def _kmeans(
-    descriptors: np.ndarray, options: ClusteringOptions, seed: int, progress: bool
+    descriptors: np.ndarray | SpreadRows, options: ClusteringOptions, seed: int, progress: bool
 ) -> KMeansResult:
     """K-means, with neighbours on descriptors that are drawn towards them."""
     number, of_kmeans = options.num_clusters, options.kmeans
+    if isinstance(descriptors, SpreadRows):
+        return kmeans(descriptors, number, of_kmeans, seed=seed, progress=progress)
     drawn = drawn_together(descriptors, options)
     found = kmeans(drawn, number, of_kmeans, seed=seed, progress=progress)
     if drawn is descriptors:

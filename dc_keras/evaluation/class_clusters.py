@@ -12,8 +12,9 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
+from dc_keras.clustering.centroids import nearest_centroids
 from dc_keras.clustering.cluster_quality import cluster_quality
-from dc_keras.clustering.kmeans import kmeans, nearest_centroids
+from dc_keras.clustering.kmeans import kmeans
 from dc_keras.clustering.pseudo_labels import ClusteringOptions, centroids_of, drawn_together
 from dc_keras.seeds import derive_seed
 

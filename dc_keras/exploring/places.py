@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from dc_keras.clustering.kmeans import flat_index
+from dc_keras.clustering.centroids import flat_index
 from dc_keras.clustering.nearest_images import NEAREST, nearest_images
 
 _AT_A_TIME = 16384

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from dc_keras import assembly
 from dc_keras.assembly import Schedule
-from dc_keras.clustering.kmeans import kmeans_devices
+from dc_keras.clustering.centroids import kmeans_devices
 from dc_keras.config import TrainingConfig
 from dc_keras.data.sources.image_source import ImageSource
 

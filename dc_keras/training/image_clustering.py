@@ -12,9 +12,9 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from dc_keras.clustering.centroids import nearest_centroids
 from dc_keras.clustering.cluster_quality import normalized_mutual_information, size_statistics
 from dc_keras.clustering.descriptors import Descriptors, compute_descriptors
-from dc_keras.clustering.kmeans import nearest_centroids
 from dc_keras.clustering.matching import numbers_that_last
 from dc_keras.clustering.outliers import outlier_distance
 from dc_keras.clustering.pseudo_labels import (

@@ -14,7 +14,7 @@ import numpy as np
 
 from dc_keras import assembly
 from dc_keras.assembly import Schedule
-from dc_keras.clustering.kmeans import nearest_centroids
+from dc_keras.clustering.centroids import nearest_centroids
 from dc_keras.clustering.nearest_images import comparisons
 from dc_keras.clustering.pseudo_labels import ClusteringOptions
 from dc_keras.clustering.whitening import fit_whitening

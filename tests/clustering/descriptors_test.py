@@ -11,6 +11,7 @@ from dc_keras.clustering.descriptors import compute_descriptors
 from dc_keras.clustering.whitening import fit_whitening
 from dc_keras.errors import DegenerateDataError
 from repository import REPOSITORY
+from thread_workers import together
 
 
 def fake_extraction(features, log, batch_size=7):
@@ -102,3 +103,31 @@ def test_features_that_do_not_fit_into_memory_are_refused_before_they_are_extrac
     )
     assert "0.4 GB, of 0." in done.stdout, done.stderr
     assert "left by ulimit -v" in done.stdout and "--pca_images" in done.stdout
+
+
+@pytest.mark.parametrize("pca_images", [100, 30, 2])
+def test_workers_share_the_work_and_find_the_same(rng, pca_images):
+    features = rng.normal(size=(100, 20)).astype("float32")
+
+    def compute(log, **more):
+        return compute_descriptors(
+            fake_extraction(features, log),
+            100,
+            pca_dim=8,
+            pca_images=pca_images,
+            rng=np.random.default_rng(1),
+            **more,
+        )
+
+    alone = compute([])
+    logs = [[], [], []]
+    found = together(3, lambda worker: compute(logs[worker.rank], workers=worker))
+    asked = [np.concatenate(log) for log in logs]
+    assert sorted(np.concatenate(asked)) == list(range(100)), "each image once, by one of them"
+    assert {len(images) for images in asked} == {33, 34}
+    for rank, one in enumerate(found):
+        assert len(one.values.own) == len(asked[rank])
+        np.testing.assert_array_equal(one.whitening.projection, alone.whitening.projection)
+        np.testing.assert_array_equal(
+            one.values.own, alone.values[one.values.first : one.values.end]
+        )

@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from dc_keras.clustering.centroids import nearest_centroids
 from dc_keras.clustering.cluster_quality import normalized_mutual_information
 from dc_keras.clustering.diffusion import diffuse
-from dc_keras.clustering.kmeans import KMeansOptions, nearest_centroids
+from dc_keras.clustering.kmeans import KMeansOptions
 from dc_keras.clustering.pseudo_labels import (
     ClusteringOptions,
     assign_pseudo_labels,

@@ -6,13 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dc_keras.clustering.kmeans import (
-    KMeansOptions,
-    cluster_means,
-    kmeans,
-    nearest_centroids,
-    share_out,
-)
+from dc_keras.clustering.centroids import cluster_means, nearest_centroids
+from dc_keras.clustering.kmeans import KMeansOptions, kmeans, share_out
 from dc_keras.errors import InputError
 
 

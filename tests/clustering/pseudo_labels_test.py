@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dc_keras.clustering.centroids import nearest_centroids
 from dc_keras.clustering.cluster_quality import purity
-from dc_keras.clustering.kmeans import KMeansOptions, nearest_centroids
+from dc_keras.clustering.kmeans import KMeansOptions
 from dc_keras.clustering.pseudo_labels import ClusteringOptions, Clusters, assign_pseudo_labels
 
 

@@ -134,8 +134,7 @@ def test_originals_of_any_name_are_found_and_shown(page):
     order = page.evaluate("Data.need('order').then((order) => [...order.places])")
     for index, path in enumerate(HOSTILE):
         page.evaluate(f"location.hash = '#/image/{order[index]}'")
-        until(page, "at => document.body.dataset.ready === at", arg=f"#/image/{order[index]}"
-        )
+        until(page, "at => document.body.dataset.ready === at", arg=f"#/image/{order[index]}")
         original = page.locator(".picture img").first
         original.wait_for()
         assert original.evaluate("image => [image.naturalWidth, image.naturalHeight]") == [70, 50]
@@ -153,7 +152,8 @@ def test_an_image_stands_beside_its_nearest(page):
     page.locator(".nearest a").nth(3).hover()
     assert page.locator(".side-by-side figcaption").nth(1).inner_text() != captions[1]
     page.locator(".nearest a").nth(3).click()
-    until(page, "captions => document.querySelector('h1').textContent !== captions", arg=captions[0]
+    until(
+        page, "captions => document.querySelector('h1').textContent !== captions", arg=captions[0]
     )
     page.keyboard.press("Escape")
     page.locator(".grid button").first.wait_for()
@@ -193,7 +193,9 @@ def test_search_finds_names(page):
     expected = {"<script>": 1, "CAFÉ": 1, "#1?a=b": 1, "image-04": 10, "xe9": 1}
     for text, count in expected.items():
         search(page, text)
-        until(page, "told => document.querySelector('#status').textContent.startsWith(told)",
+        until(
+            page,
+            "told => document.querySelector('#status').textContent.startsWith(told)",
             arg=f"{count} file",
         )
         assert page.locator(".found a").count() == count
