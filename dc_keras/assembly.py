@@ -15,6 +15,7 @@ from dc_keras.config.images import value_range
 from dc_keras.config.training import TrainingConfig, batch_not_divisible
 from dc_keras.data.batches.ordered import readable_batches
 from dc_keras.data.batches.samplers import make_sampler
+from dc_keras.data.batches.share import WHOLE, Share
 from dc_keras.data.batches.training import TrainingBatches
 from dc_keras.data.pixels.augmentation import Augmentation
 from dc_keras.data.pixels.center_crop import preprocess_for_clustering
@@ -33,6 +34,7 @@ from dc_keras.models.coupled_sgd import CoupledSGD
 from dc_keras.models.deepcluster import DeepCluster
 from dc_keras.models.options import NetworkOptions
 from dc_keras.models.patch_whitening import PATCHES, fit_filters
+from dc_keras.models.worker_trainer import WorkerTrainer
 from dc_keras.seeds import numpy_rng
 
 # Images that the first layer is fitted to, at most, and how many of them are in memory at once.
@@ -115,9 +117,9 @@ def augmentation(config: TrainingConfig) -> Augmentation:
 
 
 def training_batches(
-    config: TrainingConfig, source: ImageSource, schedule: Schedule
+    config: TrainingConfig, source: ImageSource, schedule: Schedule, share: Share = WHOLE
 ) -> TrainingBatches:
-    """Makes the training pipeline, with its sampler."""
+    """Makes the training pipeline, with its sampler; of several workers each has a share."""
     draws = schedule.steps * config.batch_size // config.views
     return TrainingBatches(
         source,
@@ -125,6 +127,7 @@ def training_batches(
         augmentation(config),
         steps=schedule.steps,
         batch_size=config.batch_size,
+        share=share,
     )
 
 
@@ -225,7 +228,11 @@ def build_trainer(
     """
     network = network or build_untrained(config)
     with precision_of_layers(config.precision):
-        model = DeepCluster(network.input, network.output)
+        several = isinstance(
+            tf.distribute.get_strategy(), tf.distribute.MultiWorkerMirroredStrategy
+        )
+        trainer = WorkerTrainer if several else DeepCluster
+        model = trainer(network.input, network.output)
     learning_rate = config.learning_rate
     if config.learning_rate_schedule == "cosine":
         learning_rate = keras.optimizers.schedules.CosineDecay(

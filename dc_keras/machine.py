@@ -6,17 +6,17 @@ TensorFlow is imported inside the functions, so that flags can be checked withou
 import contextlib
 import functools
 import importlib.metadata
-import json
 import os
 import pathlib
 import re
 from collections.abc import Iterator
 
 from dc_keras.errors import InputError
+from dc_keras.tf_config import VARIABLE, number_of_machines
 
 STRATEGIES = ("auto", "one", "mirrored")
-# What TensorFlow's strategies for several machines read.
-_CLUSTER = "TF_CONFIG"
+# Of the training alone: machines that TF_CONFIG names.
+MULTI_WORKER = "multi_worker"
 # Memory of a virtual device on a GPU: it has to be fixed.
 _PART_OF_GPU_MIB = 4096
 _LIBRARIES = ("dc_keras", "tensorflow", "keras", "faiss", "numpy")
@@ -136,29 +136,21 @@ def precision_of_layers(name: str) -> Iterator[None]:
         keras.config.set_dtype_policy(before)
 
 
-def _refuse_several_machines(cluster: str) -> None:
+def _refuse_several_machines() -> None:
     """Refuses to be one worker of several: each would train a run by itself, in the same folder.
 
-    Args:
-        cluster: The value of TF_CONFIG, from which TensorFlow takes the machines of a cluster.
-
     Raises:
-        InputError: If it names more than one, or cannot be read.
+        InputError: If the environment names more than one machine, or cannot be read.
     """
-    if not cluster.strip():
+    machines = number_of_machines(os.environ)
+    if machines is not None and machines <= 1:
         return
-    try:
-        named = json.loads(cluster).get("cluster", {})
-        machines = [address for addresses in named.values() for address in addresses]
-    except (ValueError, AttributeError, TypeError, RecursionError):
-        machines = None
-    if machines is not None and len(machines) <= 1:
-        return
-    found = "which cannot be read" if machines is None else f"with {len(machines):,} machines"
+    found = "which cannot be read" if machines is None else f"with {machines:,} machines"
     raise InputError(
-        f"A run has one machine, with all its GPUs. Received: {_CLUSTER} in the environment, "
+        f"A run has one machine, with all its GPUs. Received: {VARIABLE} in the environment, "
         f"{found}. Expected none, or a single machine: each of several would train by itself. "
-        f"Start the program on one of them, without the variable: env -u {_CLUSTER} python ..."
+        "train.py trains on all of them with --strategy=multi_worker; else start the program on "
+        f"one of them, without the variable: env -u {VARIABLE} python ..."
     )
 
 
@@ -168,7 +160,8 @@ def make_strategy(name: str = "auto", virtual_devices: int = 0):
     Args:
         name: "one" for one device; "mirrored" for every GPU of the machine, or its processor where
             there is none; "auto" for "mirrored" where the machine has more than one GPU (or virtual
-            device), else "one".
+            device), else "one"; "multi_worker" for all GPUs of all machines that TF_CONFIG names,
+            before TensorFlow's first operation.
         virtual_devices: Number of virtual devices that `configure_devices` made.
 
     Returns:
@@ -179,7 +172,9 @@ def make_strategy(name: str = "auto", virtual_devices: int = 0):
     """
     import tensorflow as tf
 
-    _refuse_several_machines(os.environ.get(_CLUSTER, ""))
+    if name == MULTI_WORKER:
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    _refuse_several_machines()
     if name not in STRATEGIES:
         raise InputError(
             f"Unknown strategy. Received: --strategy={name}. Expected one of: "

@@ -13,7 +13,7 @@ from dc_keras.config.flags import Config, flag
 from dc_keras.config.images import FITS, max_pixels_flag, value_range_flag, wrong_value_range
 from dc_keras.errors import InputError
 from dc_keras.files import write_atomically
-from dc_keras.machine import PRECISIONS, STRATEGIES, XLA
+from dc_keras.machine import MULTI_WORKER, PRECISIONS, STRATEGIES, XLA
 
 FC_INITS = ("published", "scaled")
 CLUSTERINGS = ("kmeans", "pic")
@@ -445,8 +445,9 @@ class TrainingConfig(Config):
     strategy: str = flag(
         "auto",
         "one: a single device; mirrored: every GPU (or virtual device), or the processor where "
-        "there is none; auto: mirrored from two GPUs (or virtual devices) on, else one.",
-        choices=STRATEGIES,
+        "there is none; auto: mirrored from two GPUs (or virtual devices) on, else one; "
+        "multi_worker: all GPUs of all machines that TF_CONFIG names, see docs/scaling.md.",
+        choices=(*STRATEGIES, MULTI_WORKER),
         may_change=True,
     )
     virtual_devices: int = flag(
@@ -614,6 +615,12 @@ class TrainingConfig(Config):
                 "Contradictory flags. Received: --virtual_devices="
                 f"{self.virtual_devices} with --strategy=one, which would use only the first. "
                 "Use --strategy=mirrored or leave --virtual_devices out."
+            )
+        if self.virtual_devices and self.strategy == MULTI_WORKER:
+            found.append(
+                "Each of several workers has the devices of its machine. Received: "
+                f"--virtual_devices={self.virtual_devices} with --strategy={MULTI_WORKER}. Leave "
+                "one of them out."
             )
         if self.deterministic and self.xla == "on":
             found.append(

@@ -11,8 +11,17 @@ import tensorflow as tf
 FEATURES = "fc7"
 
 
+def local_replicas(strategy: tf.distribute.Strategy) -> int:
+    """Replicas of this process; other workers may have more."""
+    # TensorFlow's own place, without a strategy, does not tell its device.
+    alone = strategy.num_replicas_in_sync == 1
+    return 1 if alone else len(strategy.extended.worker_devices)
+
+
 class FeatureExtractor:
     """Computes a model's outputs over a dataset on all replicas, in the order of the dataset.
+
+    Of several workers each has datasets of its own: nothing is exchanged.
 
     Args:
         model: From images to features; called with `training=False`: batch norm uses its running
@@ -22,6 +31,7 @@ class FeatureExtractor:
     def __init__(self, model: keras.Model):
         self._model = model
         self._strategy = model.distribute_strategy
+        self._replicas = local_replicas(self._strategy)
         self._step: Callable | None = None
         self._size = 0
 
@@ -29,36 +39,6 @@ class FeatureExtractor:
     def image_size(self) -> int:
         """Side of the model's input in pixels."""
         return self._model.input_shape[1]
-
-    def _trace(self, element_spec, size: int) -> Callable:
-        """Compiles the forward pass for batches of up to `size` images on each replica.
-
-        Smaller ones are filled with blank images, for three reasons: TensorFlow's fused
-        convolutions do not take a replica without images, which the last batch can leave; layers
-        that know how many images they get choose their way by that; and an image's features are
-        computed in the same way in whatever batch it is.
-        """
-
-        def on_replica(images):
-            count = tf.shape(images)[0]
-            images = tf.pad(images, [[0, size - count], [0, 0], [0, 0], [0, 0]])
-            images = tf.ensure_shape(images, (size, *images.shape[1:]))
-            outputs = self._model(images, training=False)
-            # Clustering is done in float32 whatever the network computes in.
-            return tf.nest.map_structure(
-                lambda output: tf.cast(output[:count], tf.float32), outputs
-            )
-
-        def compute(images):
-            return self._strategy.run(on_replica, args=(images,))
-
-        traced = tf.function(compute, input_signature=[element_spec], autograph=False)
-        # Called as it is, TensorFlow would warn of tracing where several networks are compared.
-        return traced.get_concrete_function()
-
-    def _gather(self, replicas) -> np.ndarray:
-        parts = self._strategy.experimental_local_results(replicas)
-        return np.concatenate([part.numpy() for part in parts])
 
     def __call__(self, dataset: tf.data.Dataset) -> Iterator[Any]:
         """Yields the features of each batch of the dataset.
@@ -69,9 +49,8 @@ class FeatureExtractor:
         Yields:
             Features, float32 `(b, feature_dim)`; for a model with several outputs, a list of them.
         """
-        dataset = self._strategy.experimental_distribute_dataset(dataset)
         for images in dataset:
-            yield self._features(images, dataset.element_spec)
+            yield self._features(images)
 
     def with_others(self, dataset: tf.data.Dataset) -> Iterator[tuple[Any, Any]]:
         """Yields the features of batches of images that other things come with.
@@ -82,17 +61,56 @@ class FeatureExtractor:
         Yields:
             What `__call__` yields, and the others as arrays.
         """
-        dataset = self._strategy.experimental_distribute_dataset(dataset)
         for images, others in dataset:
-            features = self._features(images, dataset.element_spec[0])
-            yield features, tf.nest.map_structure(self._gather, others)
+            yield self._features(images), tf.nest.map_structure(lambda one: one.numpy(), others)
 
-    def _features(self, images, element_spec) -> Any:
-        parts = self._strategy.experimental_local_results(images)
-        size = max(len(part) for part in parts)
+    def _features(self, images: tf.Tensor) -> Any:
+        """Features of a batch.
+
+        Batches that are smaller than others are filled with blank images, for three reasons:
+        TensorFlow's fused convolutions do not take a replica without images; layers that know how
+        many images they get choose their way by that; and an image's features are computed in the
+        same way in whatever batch it is.
+        """
+        size = -(-len(images) // self._replicas)
+        shares = self._shares(images, max(size, self._size))
         if self._step is None or size > self._size:
-            self._step, self._size = self._trace(element_spec, size), size
-        return tf.nest.map_structure(self._gather, self._step(images))
+            self._step, self._size = self._trace(shares), size
+        return tf.nest.map_structure(
+            lambda outputs: self._gather(outputs)[: len(images)], self._step(shares)
+        )
+
+    def _shares(self, images: tf.Tensor, size: int) -> Any:
+        """A batch shared out among the replicas: so many images each, blank ones at the end."""
+        missing = size * self._replicas - len(images)
+        if missing:
+            images = tf.pad(images, [[0, missing], [0, 0], [0, 0], [0, 0]])
+        if self._replicas == 1:
+            return images
+        parts = tf.split(images, self._replicas)
+        return self._strategy.experimental_distribute_values_from_function(
+            lambda context: parts[context.replica_id_in_sync_group % self._replicas]
+        )
+
+    def _trace(self, shares: Any) -> Callable:
+        """Compiles the forward pass for batches of this size."""
+
+        def on_replica(images):
+            # Clustering is done in float32 whatever the network computes in.
+            return tf.nest.map_structure(
+                lambda output: tf.cast(output, tf.float32), self._model(images, training=False)
+            )
+
+        def compute(images):
+            return self._strategy.run(on_replica, args=(images,))
+
+        traced = tf.function(compute, autograph=False)
+        # Called as it is, TensorFlow would warn of tracing where several networks are compared.
+        return traced.get_concrete_function(shares)
+
+    def _gather(self, replicas) -> np.ndarray:
+        parts = self._strategy.experimental_local_results(replicas)
+        return np.concatenate([part.numpy() for part in parts])
 
 
 def feature_model(network: keras.Model, *layers: str) -> keras.Model:

@@ -9,15 +9,21 @@
 Where it is installed, `dc-keras train --preset=cifar10` stands for the flagfile of that name.
 
 Exit codes: 0 on success, 2 on flags, images or disks that the program cannot work with, 143 or 130
-when SIGTERM or SIGINT stopped it: the same command goes on from there.
+when SIGTERM or SIGINT stopped it, 138 when another worker of several machines has ended: the same
+command goes on from there.
 """
 
+import os
+import pathlib
 import sys
 
 from dc_keras.config import TrainingConfig as Settings
 from dc_keras.process import prepare_process, printable
 from dc_keras.programs.run import command
 from dc_keras.training.interruption import Interrupted, Interruption
+
+# Schedulers take codes above 128 for what can be tried again.
+WORKER_LOST = 138
 
 
 def main(settings: Settings) -> None:
@@ -33,11 +39,19 @@ def main(settings: Settings) -> None:
                 print(dry_run(settings))
                 return
             from dc_keras.training.loop import train
+            from dc_keras.workers.joining import WorkerLostError
 
-            run = train(settings)
+            try:
+                run = train(settings)
+            except WorkerLostError as lost:
+                print(f"train.py: {lost}", file=sys.stderr)
+                sys.exit(WORKER_LOST)
     except Interrupted as interrupted:
         print(f"Stopped by {interrupted}. The same command goes on from here.", file=sys.stderr)
         sys.exit(interrupted.exit_code)
+    if run.path != pathlib.Path(os.path.abspath(settings.run_dir)):
+        print(f"Done. What came of it is in the first worker's {settings.run_dir}")
+        return
     told = (
         f"Done. The network and the cluster of each image are in {run.model}\n"
         f"  {command('evaluate')} --run_dir={settings.run_dir}\n"

@@ -22,6 +22,7 @@ from dc_keras.clustering.pseudo_labels import (
     ClusteringOptions,
     assign_pseudo_labels,
 )
+from dc_keras.clustering.spread import ALONE, Workers
 from dc_keras.clustering.whitening import Whitening
 from dc_keras.data.batches.augmented import augmented_batches
 from dc_keras.data.batches.ordered import ordered_batches
@@ -90,6 +91,7 @@ def cluster_features(
     *,
     seed: int,
     turn: int,
+    workers: Workers = ALONE,
     progress: bool = False,
 ) -> FeatureClusters:
     """Clusters images by features, wherever these are from.
@@ -100,6 +102,7 @@ def cluster_features(
         options: How they are clustered.
         seed: The run's seed.
         turn: Number of the clustering within the run; it gets draws of its own.
+        workers: Who share the images out among them; all get the same clusters.
         progress: Whether to show progress bars.
 
     Raises:
@@ -114,6 +117,7 @@ def cluster_features(
         pca_images=options.pca_images,
         whiten=options.whiten,
         rng=numpy_rng(seed, "pca sample", turn),
+        workers=workers,
         progress=progress,
     )
     extracted = time.monotonic()
@@ -138,6 +142,7 @@ class ImageClusterer:
         views: Augmented views of some images to try the features on, or None.
         batch_size: Images in a step of feature extraction.
         seed: The run's seed.
+        workers: Who share the images out among them; all of them get the same clusters.
         progress: Whether to show progress bars.
     """
 
@@ -150,6 +155,7 @@ class ImageClusterer:
         views: Views | None = None,
         batch_size: int,
         seed: int,
+        workers: Workers = ALONE,
         progress: bool = False,
     ):
         self._source = source
@@ -158,6 +164,7 @@ class ImageClusterer:
         self._views = views
         self._batch_size = batch_size
         self._seed = seed
+        self._workers = workers
         self._progress = progress
 
     def cluster(
@@ -187,6 +194,7 @@ class ImageClusterer:
             options or self._options,
             seed=self._seed,
             turn=turn,
+            workers=self._workers,
             progress=self._progress,
         )
         retrieved = {}

@@ -13,17 +13,27 @@ from collections.abc import Sequence
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from dc_keras import assembly
 from dc_keras.assembly import Schedule
+from dc_keras.clustering.spread import ALONE, Workers
 from dc_keras.config import TrainingConfig
+from dc_keras.data.batches.share import WHOLE, Share
 from dc_keras.data.batches.training import TrainingBatches
 from dc_keras.data.sources.stand_ins import LOOK_AHEAD, ReadingOn, SourceWithStandIns
 from dc_keras.errors import InputError
+from dc_keras.machine import MULTI_WORKER
 from dc_keras.models.deepcluster import DeepCluster, plain_network
-from dc_keras.models.feature_extractor import FEATURES, FeatureExtractor, feature_model
-from dc_keras.runs.checkpoints import Checkpoint, Place
-from dc_keras.runs.run_directory import RunDirectory
+from dc_keras.models.feature_extractor import (
+    FEATURES,
+    FeatureExtractor,
+    feature_model,
+    local_replicas,
+)
+from dc_keras.models.worker_trainer import own_batches
+from dc_keras.runs.checkpoints import Checkpoint, Place, verify
+from dc_keras.runs.run_directory import RunDirectory, first_readable
 from dc_keras.runs.trained_model import TrainedModel, is_complete, save_model
 from dc_keras.seeds import numpy_rng
 from dc_keras.starting_weights import starting_network
@@ -41,10 +51,15 @@ from dc_keras.training.resuming import (
     Cadence,
     RestoreEpochState,
     SaveCheckpoint,
+    checkpoints_to_try,
     load_latest,
     restored_turn,
 )
+from dc_keras.training.same_weights import SameWeights
 from dc_keras.training.turn import Turn
+from dc_keras.workers.agreement import check_same
+from dc_keras.workers.joining import Joined, joined
+from dc_keras.workers.run_files import bring_run
 
 
 def conclude(run_dir: str) -> RunDirectory:
@@ -64,6 +79,9 @@ def conclude(run_dir: str) -> RunDirectory:
     """
     run = RunDirectory(run_dir)
     config = run.config()
+    if config.strategy == MULTI_WORKER:
+        # One machine ends what several began.
+        config = dataclasses.replace(config, strategy="auto")
     interruption = Interruption()
     with interruption.listening(), run.locked():
         strategy = assembly.prepare_devices(config)
@@ -95,31 +113,35 @@ def train(config: TrainingConfig) -> RunDirectory:
     Raises:
         InputError: If images, settings or run directory do not allow the run; see the message.
         Interrupted: If a signal asked it to stop. What was done is saved.
+        WorkerLostError: If it is one of several workers, and another has ended.
     """
-    config = config.with_absolute_paths()
-    run = RunDirectory(config.run_dir)
     interruption = Interruption()
-    with interruption.listening():
-        chosen = with_choices(config, run)
+    with interruption.listening(), joined(config.with_absolute_paths()) as one:
+        run = RunDirectory(one.config.run_dir)
+        chosen = with_choices(one.config, run)
         config = chosen.config
         run.check(config)
-        config = run.completed(config)
         told = "\n".join(chosen.told)
         if told:
             print(told, flush=True)
         with run.locked():
             if told:
                 run.log(told)
-            return _train(config, run, interruption)
+            config = run.completed(with_files_of_run(config, run, one.workers))
+            return _train(config, run, interruption, one)
 
 
-def _train(config: TrainingConfig, run: RunDirectory, interruption: Interruption) -> RunDirectory:
+def _train(
+    config: TrainingConfig, run: RunDirectory, interruption: Interruption, one: Joined
+) -> RunDirectory:
     """Trains in a run directory that is checked and locked."""
     # Machine, images, network
-    strategy = assembly.prepare_devices(config)
+    workers = one.workers
+    strategy = one.strategy or assembly.prepare_devices(config)
     # Weights that do not fit are told of before all images are looked at.
     starting = starting_network(config, run, strategy)
     source = open_images(image_options(config), run)
+    check_same("images", source.names, workers, "Give all of them the same, under the same names.")
     config = assembly.with_pixel_options(config, source.options)
     config.save(run.flags)
     schedule = Schedule.of(config, len(source))
@@ -144,8 +166,10 @@ def _train(config: TrainingConfig, run: RunDirectory, interruption: Interruption
         print("The training is complete; the images are clustered by it.", flush=True)
 
     # The two halves of the loop, clustering and training, and what watches over them
-    clusterer = make_clusterer(config, source, model)
-    batches = assembly.training_batches(config, source, schedule)
+    clusterer = make_clusterer(config, source, model, workers)
+    batches = assembly.training_batches(
+        config, source, schedule, share_of_batches(workers, strategy)
+    )
     recluster = Recluster(
         model,
         batches.sampler,
@@ -167,8 +191,9 @@ def _train(config: TrainingConfig, run: RunDirectory, interruption: Interruption
         batch_size=config.batch_size,
         seed=config.seed,
     )
-    save = SaveCheckpoint(run, interruption, cadence(config), place)
+    save = SaveCheckpoint(run, interruption, cadence(config), place, workers)
     callbacks = callbacks_in_order(
+        SameWeights(workers),
         recluster,
         RestoreEpochState(),
         monitor,
@@ -269,7 +294,10 @@ def resume(
 
 
 def make_clusterer(
-    config: TrainingConfig, source: SourceWithStandIns, model: DeepCluster
+    config: TrainingConfig,
+    source: SourceWithStandIns,
+    model: DeepCluster,
+    workers: Workers = ALONE,
 ) -> ImageClusterer:
     """Makes what clusters the images by the features of the model as it is."""
     with model.distribute_strategy.scope():
@@ -283,6 +311,7 @@ def make_clusterer(
         views=sampled_views(source, augmentation, batch_size=config.batch_size, seed=config.seed),
         batch_size=config.batch_size,
         seed=config.seed,
+        workers=workers,
         progress=sys.stderr.isatty(),
     )
 
@@ -336,6 +365,7 @@ def show_in_projector(
 
 
 def callbacks_in_order(
+    same_weights: SameWeights,
     recluster: Recluster,
     restore_state: RestoreEpochState,
     monitor: Monitor,
@@ -345,13 +375,47 @@ def callbacks_in_order(
 ) -> list[keras.callbacks.Callback]:
     """The callbacks of a training, in the only order in which they do what they are for.
 
-    An epoch begins with its clustering, of which the others are told one after the other: an epoch
-    that is taken up gets its state back, figures are written down before they are judged, warnings
-    stand above the epoch's bar, and signals wait for steps from the last one on. An epoch ends with
-    its figures, then with the checkpoint: a run goes on behind both.
+    An epoch begins with the same weights on all workers, then with its clustering, of which the
+    others are told one after the other: an epoch that is taken up gets its state back, figures are
+    written down before they are judged, warnings stand above the epoch's bar, and signals wait for
+    steps from the last one on. An epoch ends with its figures, then with the checkpoint: a run goes
+    on behind both.
     """
     recluster.tell(restore_state, monitor, guard, table, save)
-    return [recluster, restore_state, monitor, table, save]
+    return [same_weights, recluster, restore_state, monitor, table, save]
+
+
+def with_files_of_run(
+    config: TrainingConfig, run: RunDirectory, workers: Workers
+) -> TrainingConfig:
+    """Brings what a run goes on from to all workers; the settings tell where it is on this one."""
+    if workers is ALONE:
+        return config
+    checkpoint = None
+    if workers.rank == 0 and (candidates := checkpoints_to_try(run, config.resume)):
+        checkpoint, _ = first_readable(candidates, verify)
+    brought = bring_run(run, checkpoint, workers)
+    if workers.rank == 0:
+        return config
+    return dataclasses.replace(config, resume=str(brought) if brought else "auto")
+
+
+def share_of_batches(workers: Workers, strategy: tf.distribute.Strategy) -> Share:
+    """The rows of each batch that a worker trains on: a part for each of its replicas."""
+    if workers is ALONE:
+        return WHOLE
+    own = local_replicas(strategy)
+    return Share(workers.rank * own, own, strategy.num_replicas_in_sync)
+
+
+def batches_for_fit(
+    model: DeepCluster, batches: TrainingBatches, first_step: int
+) -> tf.data.Dataset | tf.distribute.DistributedDataset:
+    """The rest of an epoch's batches, as Keras takes them."""
+    if batches.share == WHOLE:
+        return batches.dataset(first_step)
+    strategy, left = model.distribute_strategy, batches.steps - first_step
+    return own_batches(strategy, lambda: batches.dataset(first_step), left)
 
 
 def fit(
@@ -384,7 +448,7 @@ def fit(
         epoch, step = save.place
         with reading.past_errors(place, upcoming):
             model.fit(
-                batches.dataset(first_step=step),
+                batches_for_fit(model, batches, step),
                 # An epoch that is taken up is shorter than others, and a fit of its own.
                 epochs=epoch + 1 if step else epochs,
                 initial_epoch=epoch,

@@ -2,12 +2,14 @@
 
 import dataclasses
 import pathlib
+import signal
 import time
 from collections.abc import Sequence
 
 import keras
 import numpy as np
 
+from dc_keras.clustering.spread import ALONE, Workers
 from dc_keras.errors import InputError
 from dc_keras.models.deepcluster import DeepCluster
 from dc_keras.runs.checkpoints import (
@@ -21,6 +23,19 @@ from dc_keras.runs.run_directory import RunDirectory, first_readable
 from dc_keras.training.collapse import check_loss, check_weights
 from dc_keras.training.interruption import Interruption
 from dc_keras.training.turn import Turn
+
+
+def checkpoints_to_try(run: RunDirectory, resume: str) -> Sequence[pathlib.Path]:
+    """The checkpoints that a run can go on from, the first one first.
+
+    Args:
+        run: The run.
+        resume: As for `load_latest`.
+    """
+    candidates = run.newest_checkpoints()
+    if resume not in ("auto", "never") and (run.holds(resume) or not candidates):
+        return [pathlib.Path(resume)]
+    return candidates
 
 
 def load_latest(
@@ -41,9 +56,7 @@ def load_latest(
     Raises:
         InputError: If the checkpoint asked for is none, or does not fit.
     """
-    candidates: Sequence[pathlib.Path] = run.newest_checkpoints()
-    if resume not in ("auto", "never") and (run.holds(resume) or not candidates):
-        candidates = [pathlib.Path(resume)]
+    candidates = checkpoints_to_try(run, resume)
     if not candidates:
         run.forget_after(Place(0))
         return None
@@ -116,18 +129,25 @@ class SaveCheckpoint(keras.callbacks.Callback):
         interruption: What signals ask for.
         cadence: When to write.
         place: How far the training has come before this fit.
+        workers: Who train together: what one of them is asked for, all do.
 
     Attributes:
         place: How far it has come.
     """
 
     def __init__(
-        self, run: RunDirectory, interruption: Interruption, cadence: Cadence, place: Place
+        self,
+        run: RunDirectory,
+        interruption: Interruption,
+        cadence: Cadence,
+        place: Place,
+        workers: Workers = ALONE,
     ):
         super().__init__()
         self._run = run
         self._interruption = interruption
         self._cadence = cadence
+        self._workers = workers
         self.place = place
         self._turn: Turn
         self._first_step = 0
@@ -148,18 +168,28 @@ class SaveCheckpoint(keras.callbacks.Callback):
         if step == self._first_step + self.params["steps"]:
             return  # the end of the epoch is saved behind its figures
         cadence = self._cadence
-        stop = self._interruption.requested is not None
         late = 0 < cadence.every_seconds <= time.monotonic() - self._saved_at
-        due = cadence.every_steps and step % cadence.every_steps == 0
-        if stop or late or due or self._interruption.save_requested:
+        due = cadence.every_steps > 0 and step % cadence.every_steps == 0
+        if self._agree_to_save(late or due):
             self._save()
         self._interruption.raise_if_requested()
 
     def on_epoch_end(self, epoch, logs=None):
         self._first_step = 0
         self.place = Place(epoch + 1)
+        self._agree_to_save(True)
         self._save()
         self._interruption.stop_at_once()
+
+    def _agree_to_save(self, is_due: bool) -> bool:
+        """Whether this is saved: where one of the workers is due or asked to, all are."""
+        asked = self._interruption
+        signals = (signal.SIGTERM, signal.SIGINT)
+        wanted = [is_due or asked.save_requested, *(asked.requested == one for one in signals)]
+        agreed = self._workers.total(np.array(wanted, np.int32)) > 0
+        for one in np.array(signals)[agreed[1:]].tolist():
+            asked.requested = asked.requested or one
+        return bool(agreed.any())
 
     def _described_place(self) -> str:
         epoch, step = self.place

@@ -128,6 +128,6 @@ def test_workers_share_the_work_and_find_the_same(rng, pca_images):
     for rank, one in enumerate(found):
         assert len(one.values.own) == len(asked[rank])
         np.testing.assert_array_equal(one.whitening.projection, alone.whitening.projection)
-        np.testing.assert_array_equal(
-            one.values.own, alone.values[one.values.first : one.values.end]
-        )
+        # Products of matrices are rounded as their number of rows has it.
+        own = alone.values[one.values.first : one.values.end]
+        np.testing.assert_allclose(one.values.own, own, atol=1e-6)

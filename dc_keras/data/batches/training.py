@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from dc_keras.data.batches.augmented import augmented_batches
 from dc_keras.data.batches.sampler import Sampler
+from dc_keras.data.batches.share import WHOLE, Share
 from dc_keras.data.pixels.augmentation import Augmentation
 from dc_keras.data.sources.image_source import ImageSource
 
@@ -23,6 +24,7 @@ class TrainingBatches:
         augmentation: How they are changed.
         steps: Batches in an epoch.
         batch_size: Crops in a batch, over all replicas; a multiple of `augmentation.views`.
+        share: Which rows of each batch are made here, where other workers make others.
     """
 
     source: ImageSource
@@ -30,6 +32,7 @@ class TrainingBatches:
     augmentation: Augmentation
     steps: int
     batch_size: int
+    share: Share = WHOLE
 
     @property
     def draws(self) -> int:
@@ -43,8 +46,9 @@ class TrainingBatches:
             first_step: Batches to leave out from its beginning, whose images are not read.
 
         Returns:
-            A dataset of known length with elements (images uint8 `(b, s, s, 3)`, labels int32
-            `(b,)`), and weights float32 `(b,)` as a third where the sampler gives some.
+            A dataset with elements (images uint8 `(b, s, s, 3)`, labels int32 `(b,)`), and weights
+            float32 `(b,)` as a third where the sampler gives some. Its length is known but where it
+            is a share.
         """
         return augmented_batches(
             self.source,
@@ -53,6 +57,7 @@ class TrainingBatches:
             self.augmentation,
             batch_size=self.batch_size,
             first_batch=first_step,
+            share=self.share,
         )
 
     def upcoming(self, first_step: int, count: int) -> np.ndarray:

@@ -21,7 +21,12 @@ _LUMA = _YIQ[0]
 
 
 def jitter_colors(
-    images: tf.Tensor, seed: tf.Tensor, *, strength: float, grayscale: float
+    images: tf.Tensor,
+    seed: tf.Tensor,
+    *,
+    strength: float,
+    grayscale: float,
+    first: int | tf.Tensor = 0,
 ) -> tf.Tensor:
     """Changes the colours of each image of a batch at random.
 
@@ -34,6 +39,8 @@ def jitter_colors(
         seed: int32 or int64 (2,). The same seed gives the same colours.
         strength: Multiplies the largest changes; 0 makes none. At most 2.5.
         grayscale: Probability of an image to lose all colour.
+        first: Place of the first image within the batch that they are a part of: they get the
+            colours that they would get there.
 
     Returns:
         uint8 `(n, h, w, 3)`.
@@ -42,7 +49,7 @@ def jitter_colors(
         Chen et al. 2020, "A Simple Framework for Contrastive Learning", appendix A: the same five
         changes at the strengths of its CIFAR-10 experiments; theirs come in random order.
     """
-    uniforms = tf.random.stateless_uniform([tf.shape(images)[0], 6], seed)
+    uniforms = tf.random.stateless_uniform([first + tf.shape(images)[0], 6], seed)[first:]
     matrix, contrast = color_matrices(uniforms, strength=strength, grayscale=grayscale)
     pixels = tf.cast(images, tf.float32)
     # Of the image's mean, since contrast is taken around its grey.
