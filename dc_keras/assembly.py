@@ -34,7 +34,7 @@ from dc_keras.models.coupled_sgd import CoupledSGD
 from dc_keras.models.deepcluster import DeepCluster
 from dc_keras.models.options import NetworkOptions
 from dc_keras.models.patch_whitening import PATCHES, fit_filters
-from dc_keras.models.worker_trainer import WorkerTrainer
+from dc_keras.models.worker_trainer import trainer_under
 from dc_keras.seeds import numpy_rng
 
 # Images that the first layer is fitted to, at most, and how many of them are in memory at once.
@@ -228,10 +228,7 @@ def build_trainer(
     """
     network = network or build_untrained(config)
     with precision_of_layers(config.precision):
-        several = isinstance(
-            tf.distribute.get_strategy(), tf.distribute.MultiWorkerMirroredStrategy
-        )
-        trainer = WorkerTrainer if several else DeepCluster
+        trainer = trainer_under(tf.distribute.get_strategy())
         model = trainer(network.input, network.output)
     learning_rate = config.learning_rate
     if config.learning_rate_schedule == "cosine":

@@ -57,4 +57,8 @@ def _of_all_replicas(
     if context is None or context.num_replicas_in_sync == 1:
         return features, labels, tf.constant(0)
     first = context.replica_id_in_sync_group * tf.shape(features)[0]
-    return context.all_gather(features, axis=0), context.all_gather(labels, axis=0), first
+    # Of several machines it asks for the device of what it gathers, which arguments do not have.
+    features, labels = (
+        context.all_gather(tf.identity(values), axis=0) for values in (features, labels)
+    )
+    return features, labels, first

@@ -31,6 +31,14 @@ class WorkerTrainer(DeepCluster):
         return {name: tf.reshape(value, [1]) for name, value in logs.items()}
 
 
+def trainer_under(strategy: tf.distribute.Strategy) -> type[DeepCluster]:
+    """The trainer that a strategy needs: a cluster of one worker is for Keras like none."""
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return DeepCluster
+    tasks = strategy.cluster_resolver.cluster_spec().as_dict().values()
+    return WorkerTrainer if sum(map(len, tasks)) > 1 else DeepCluster
+
+
 def own_batches(
     strategy: tf.distribute.Strategy, make: Callable[[], tf.data.Dataset], steps: int
 ) -> tf.distribute.DistributedDataset:
