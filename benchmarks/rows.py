@@ -134,6 +134,36 @@ def report_growth(
         _report(options, "growth", subject, row, f"n = {n:,} | {row['seconds']} s")
 
 
+def report_scale(
+    options: argparse.Namespace,
+    subject: Subject,
+    part: str,
+    measured: float,
+    simulated: float,
+    *,
+    fitted: bool,
+) -> None:
+    """Reports the seconds of a stage on several workers beside simulated ones, as a row.
+
+    Args:
+        options: What `interleaved.arguments` returned.
+        subject: What is measured.
+        part: The stage.
+        measured: Seconds.
+        simulated: Seconds.
+        fitted: Whether the simulation's constants come from this case, among others.
+    """
+    row = {
+        "part": part,
+        "seconds": plain(measured),
+        "simulated": plain(simulated),
+        "ratio": plain(simulated / measured),
+        "fitted": "yes" if fitted else "",
+    }
+    line = f"{part} | {row['seconds']} s | {row['simulated']} s | {row['ratio']} | {row['fitted']}"
+    _report(options, "scale", subject, row, line)
+
+
 def plain(value: float) -> str:
     """A number with three significant digits, without commas or powers of ten.
 

@@ -33,6 +33,9 @@ processes ran; `versions`, such as "numpy 2.4.6, torch 2.13.0". The others are:
     limits.csv   a figure that should stay below a goal: stage, setting, case, figure, figure_low
                  and figure_high (over the turns), unit
     growth.csv   seconds of a stage: stage, setting, n, seconds. It has no goal and no note
+    scale.csv    seconds of a stage on several workers: stage, setting, part, seconds, simulated,
+                 ratio of the two, fitted ("yes" where the simulation's constants are from). It has
+                 no goal and no note
 """
 
 import argparse
@@ -47,6 +50,7 @@ BENCHMARK_KEYS = {
     "speed": ("stage", "setting", "against", "machine"),
     "limits": ("stage", "setting", "case", "machine"),
     "growth": ("stage", "setting", "n", "machine"),
+    "scale": ("stage", "setting", "part", "machine"),
 }
 
 _TABLE = re.compile(r"<!-- table:(?P<marker>.*?)-->\n.*?<!-- end -->", re.DOTALL)

@@ -34,8 +34,10 @@ def describe_run(
         labels = f"{len(source.class_names)} classes, used for the log alone"
     end_of_start = "\n" if start else ""
     replicas = strategy.num_replicas_in_sync
-    made = strategy.experimental_local_results(strategy.run(lambda: tf.zeros([])))
-    devices = ", ".join(tensor.device.rpartition("device:")[2] for tensor in made)
+    own = _devices_of(strategy)
+    devices = ", ".join(device.rpartition("device:")[2] for device in own)
+    if len(own) < replicas:
+        devices += f" of each of {replicas // len(own)} workers"
     with strategy.scope():
         if assembly.compiles_steps_of(config, schedule):
             devices += ", steps compiled by XLA (the first takes a minute)"
@@ -51,6 +53,14 @@ def describe_run(
         f"{describe_settings(config)}\n"
         f"Run:      {config.run_dir}"
     )
+
+
+def _devices_of(strategy: tf.distribute.Strategy) -> tuple[str, ...]:
+    """The devices of this process that a strategy trains on."""
+    if strategy is tf.distribute.get_strategy():
+        # TensorFlow's own place tells its device by what is made there.
+        return (tf.zeros([]).device,)
+    return strategy.extended.worker_devices
 
 
 def describe_clustering(config: TrainingConfig) -> str:

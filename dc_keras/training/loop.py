@@ -115,8 +115,9 @@ def train(config: TrainingConfig) -> RunDirectory:
         Interrupted: If a signal asked it to stop. What was done is saved.
         WorkerLostError: If it is one of several workers, and another has ended.
     """
-    interruption = Interruption()
-    with interruption.listening(), joined(config.with_absolute_paths()) as one:
+    interruption, config = Interruption(), config.with_absolute_paths()
+    # TensorFlow, once it knows of other workers, takes SIGTERM for itself: it is taken back.
+    with interruption.listening(), joined(config) as one, interruption.listening():
         run = RunDirectory(one.config.run_dir)
         chosen = with_choices(one.config, run)
         config = chosen.config

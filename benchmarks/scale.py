@@ -1,0 +1,172 @@
+"""Several workers on the cores of this machine, beside one, and beside what simulate_scale says.
+
+    python -m benchmarks.scale --write
+
+Each worker has a core of its own; of three workers on two cores each is taken to have two thirds of
+one. The constants come from runs of 1,000 and 10,000 images with one and two workers; the other
+rows are predicted. Small networks on loopback say what exchanges cost, and nothing about GPUs.
+"""
+
+import dataclasses
+import json
+import os
+import pathlib
+import socket
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+
+from benchmarks.interleaved import arguments
+from benchmarks.rows import Subject, report_scale
+from benchmarks.simulate_scale import Job, Network, Speed, seconds
+from dc_keras.runs.run_directory import RunDirectory
+from tools.write_tables import REPOSITORY
+
+SIDE, CLUSTERS, BATCH, DIMENSIONS, FEATURES, PCA_IMAGES = 32, 100, 96, 64, 256, 2000
+# Of the images, in a turn: training is not what grows here.
+PART = 0.1
+PACKAGES = ("tensorflow", "keras", "faiss-cpu", "numpy")
+STAGES = ("features", "pca", "kmeans", "train")
+
+
+def main() -> None:
+    """Measures, fits, predicts and compares."""
+    options = arguments(__doc__, turns=1)
+    sizes = (200, 600) if options.quick else (1000, 10_000, 100_000)
+    workers = (1, 2) if options.quick else (1, 2, 3)
+    with tempfile.TemporaryDirectory() as folder:
+        data = {n: write_images(pathlib.Path(folder) / f"{n}.npz", n) for n in sizes}
+        few = train(pathlib.Path(folder) / "few", data[sizes[1]], 1, BATCH // 4)
+        found = {}
+        for n in sizes:
+            for count in workers:
+                run_dir = pathlib.Path(folder) / f"run-{n}-{count}"
+                found[n, count] = train(run_dir, data[n], count, BATCH)
+                print(n, count, found[n, count], flush=True)
+    speed = speed_alone(found, few, sizes)
+    network = network_between(found, speed, sizes)
+    print(speed, network, sep="\n", flush=True)
+    for (n, count), measured in found.items():
+        predicted = predict(n, count, speed, network)
+        fitted = n in sizes[:2] and count in (1, 2)
+        subject = Subject("turn", f"{n:,} images, {count} workers", PACKAGES)
+        for stage in (*STAGES, "whole"):
+            ours, simulated = (
+                sum(one[name] for name in STAGES) if stage == "whole" else one[stage]
+                for one in (measured, predicted)
+            )
+            report_scale(options, subject, stage, ours, simulated, fitted=fitted)
+
+
+def write_images(path: pathlib.Path, count: int) -> pathlib.Path:
+    """Writes images of random stripes, which are as different as images are."""
+    rng = np.random.default_rng(0)
+    phase = rng.random((count, 1, 1, 3)) * 6
+    slope = rng.normal(size=(count, 2, 1, 1, 3)) * 0.4
+    row, column = np.arange(SIDE)[:, None, None], np.arange(SIDE)[None, :, None]
+    images = np.empty((count, SIDE, SIDE, 3), np.uint8)
+    for i in range(count):
+        images[i] = 127 + 120 * np.sin(phase[i] + slope[i, 0] * row + slope[i, 1] * column)
+    np.savez(path, images=images)
+    return path
+
+
+def job(images: int, batch: int = BATCH) -> Job:
+    """What the runs here do."""
+    return Job(
+        images,
+        CLUSTERS,
+        batch=batch,
+        crops=round(PART * images),
+        features=FEATURES,
+        dimensions=DIMENSIONS,
+        pca_images=PCA_IMAGES,
+        backbone=110_000,
+    )
+
+
+def train(run_dir: pathlib.Path, data: pathlib.Path, workers: int, batch: int) -> dict[str, float]:
+    """Seconds of each stage of a turn: the shorter of the second and the third."""
+    flags = [
+        *(f"--data_dir={data}", f"--image_size={SIDE}", "--width=0.0625", "--fc_init=scaled"),
+        *(f"--num_clusters={CLUSTERS}", f"--pca_dim={DIMENSIONS}", f"--pca_images={PCA_IMAGES}"),
+        *(f"--batch_size={batch}", f"--reassign={PART}", f"--epochs={3 * PART}"),
+        *("--strategy=multi_worker", "--fit=crop_large", "--keep_checkpoints=1"),
+    ]
+    sockets = [socket.socket() for _ in range(workers)]
+    for one in sockets:
+        one.bind(("localhost", 0))
+    addresses = [f"localhost:{one.getsockname()[1]}" for one in sockets]
+    for one in sockets:
+        one.close()
+    cores = sorted(os.sched_getaffinity(0))
+    started = []
+    for rank in range(workers):
+        task = {"type": "worker", "index": rank}
+        config = json.dumps({"cluster": {"worker": addresses}, "task": task})
+        own = str(cores[rank]) if workers <= len(cores) else ",".join(map(str, cores))
+        started.append(
+            subprocess.Popen(
+                ["taskset", "--cpu-list", own, sys.executable, "train.py", *flags]
+                + [f"--run_dir={run_dir if rank == 0 else f'{run_dir}-{rank}'}"],
+                cwd=REPOSITORY,
+                env=os.environ | {"TF_CONFIG": config, "CUDA_VISIBLE_DEVICES": ""},
+                stdout=subprocess.DEVNULL,
+            )
+        )
+    codes = [one.wait() for one in started]
+    if any(codes):
+        raise RuntimeError(f"Workers ended with {codes}. Received: {' '.join(flags)}")
+    turns = [record["seconds"] for record in RunDirectory(run_dir).read_metrics()[1:]]
+    return {stage: min(turn[stage] for turn in turns) for stage in STAGES}
+
+
+Found = dict[tuple[int, int], dict[str, float]]
+
+
+def speed_alone(found: Found, few: dict[str, float], sizes: tuple[int, ...]) -> Speed:
+    """What one worker does by itself, from two sizes and two batches."""
+    small, large = (found[n, 1] for n in sizes[:2])
+    apart = sizes[1] - sizes[0]
+    image = (large["features"] - small["features"]) / apart
+    row = (large["kmeans"] - small["kmeans"]) / apart
+    product = 2 * CLUSTERS * DIMENSIONS * (job(1).iterations + 1) / row
+    # As many crops in four times as many steps.
+    batches, steps = job(sizes[1]), job(sizes[1], BATCH // 4)
+    step = (few["train"] - large["train"]) / (steps.steps - batches.steps)
+    return Speed(
+        image=image,
+        extraction=max(small["features"] - image * (sizes[0] + 512), 0.0) / 2,
+        pca_row=large["pca"] / min(sizes[1], PCA_IMAGES),
+        product=product,
+        # Counted with the distances.
+        row=0.0,
+        crop=(large["train"] - batches.steps * step) / batches.steps / BATCH,
+        step=step,
+    )
+
+
+def network_between(found: Found, speed: Speed, sizes: tuple[int, ...]) -> Network:
+    """What exchanges of two workers cost, beside what each would take alone."""
+    none = Network(0.0, 0.0, 0.0)
+    n = sizes[1]
+    apart = {stage: found[n, 2][stage] - seconds(job(n), speed, none, 2)[stage] for stage in STAGES}
+    # One exchange for each iteration of k-means, one for the start, two at the end.
+    latency = max(apart["kmeans"], 0.0) / (job(n).iterations + 3)
+    byte = max(apart["pca"] - latency, 0.0) / (4 * PCA_IMAGES * FEATURES)
+    tensor = max(apart["train"] / job(n).steps - 2 * latency, 0.0) / job(n).tensors
+    return Network(latency, byte, tensor)
+
+
+def predict(n: int, workers: int, speed: Speed, network: Network) -> dict[str, float]:
+    """Seconds of each stage, by workers that share the cores if they are more."""
+    slower = max(1.0, workers / len(os.sched_getaffinity(0)))
+    own = {field.name: getattr(speed, field.name) * slower for field in dataclasses.fields(speed)}
+    own["product"] = speed.product / slower
+    return seconds(job(n), Speed(**own), network, workers)
+
+
+if __name__ == "__main__":
+    main()

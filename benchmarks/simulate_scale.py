@@ -1,0 +1,208 @@
+"""How long a turn of the loop takes on several machines, what it sends and what it needs.
+
+    python -m benchmarks.simulate_scale                     predictions, as rows
+    python -m benchmarks.scale --write                      measures small cases, and compares
+
+Each stage is a formula of the numbers of images, clusters and workers, with constants that were
+measured: see `Speed` and `Network`. docs/scaling.md says where they hold.
+"""
+
+import dataclasses
+import math
+
+FLOAT, LABEL = 4, 4
+# Images whose views every worker computes by itself.
+VIEWED = 512
+# Memory of each image on every worker, whatever the share: its name as Python holds it, and labels,
+# places and the sampler's order and probabilities.
+NAME, PER_IMAGE = 90, 60
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """What is learned.
+
+    Attributes:
+        images: Their number.
+        clusters: Of k-means.
+        batch: Crops in a step, over all workers.
+        crops: Crops that a turn trains on; 0 for as many as images.
+        features: Numbers in an image's features.
+        dimensions: Of descriptors.
+        pca_images: Most images that PCA is fitted on.
+        iterations: Of k-means.
+        backbone: Numbers in the network, without its head, which has `features` for each cluster.
+        tensors: Arrays of them.
+        two_level_from: Clusters from which on k-means has two levels.
+    """
+
+    images: int
+    clusters: int
+    batch: int = 256
+    crops: int = 0
+    features: int = 4096
+    dimensions: int = 256
+    pca_images: int = 32768
+    iterations: int = 20
+    backbone: int = 134_000_000
+    tensors: int = 60
+    two_level_from: int = 50_000
+
+    @property
+    def weights(self) -> int:
+        """Numbers in the network."""
+        return self.backbone + self.features * self.clusters
+
+    @property
+    def steps(self) -> int:
+        """Training steps of a turn."""
+        return max(1, round((self.crops or self.images) / self.batch))
+
+
+@dataclasses.dataclass(frozen=True)
+class Speed:
+    """What a worker's machine does alone.
+
+    Attributes:
+        image: Seconds of reading an image and computing its features.
+        extraction: Seconds of a pass over images, beside them.
+        pca_row: Seconds of fitting PCA, for each image that it is fitted on.
+        product: Multiplications and additions of k-means in a second.
+        row: Seconds of adding an image to its cluster's sum.
+        crop: Seconds of reading a crop and training on it.
+        step: Seconds of a step, beside its crops.
+    """
+
+    image: float
+    extraction: float
+    pca_row: float
+    product: float
+    row: float
+    crop: float
+    step: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """What workers tell each other.
+
+    Attributes:
+        latency: Seconds of the smallest exchange.
+        byte: Seconds for each byte of an array that is added up over two workers.
+        tensor: Seconds for each gradient of a step, beside its bytes.
+    """
+
+    latency: float
+    byte: float
+    tensor: float
+
+    def exchange(self, size: float, workers: int) -> float:
+        """Seconds to add up an array of so many bytes: a ring sends 2 (w - 1) / w of it."""
+        if workers == 1:
+            return 0.0
+        return self.latency + size * self.byte * 2 * (workers - 1) / workers
+
+
+def seconds(job: Job, speed: Speed, network: Network, workers: int) -> dict[str, float]:
+    """Seconds of each stage of a turn, by its name in metrics.jsonl."""
+    own = job.images / workers
+    sample = min(job.images, job.pca_images)
+    clusters, coarse = job.clusters, math.sqrt(job.clusters)
+    two_levels = clusters >= job.two_level_from
+
+    def exchange(size):
+        return network.exchange(size, workers)
+
+    def iteration(candidates: float, sums: float, exchanges: float) -> float:
+        """Of k-means: distances to so many centroids, and sums of so many that are exchanged."""
+        products = 2 * own * candidates * job.dimensions / speed.product
+        size = 8 * (sums * (job.dimensions + 1) + 1)
+        return products + own * speed.row + exchanges * exchange(size)
+
+    if two_levels:
+        # Coarse clusters, then within each of them, one after the other.
+        learning = iteration(coarse, coarse, 1) + iteration(coarse, coarse, coarse)
+    else:
+        learning = iteration(clusters, clusters, 1)
+    assigning = 2 * own * clusters * job.dimensions / speed.product
+    starts = exchange(FLOAT * clusters * job.dimensions)
+    flags = exchange(3 * LABEL)
+    crops = job.batch / workers * speed.crop
+    gradients = exchange(FLOAT * job.weights) + (workers > 1) * job.tensors * network.tensor
+    return {
+        "features": (own + VIEWED) * speed.image + 2 * speed.extraction,
+        "pca": sample * speed.pca_row + exchange(FLOAT * sample * job.features),
+        "kmeans": job.iterations * learning + assigning + starts + exchange(LABEL * job.images),
+        "train": job.steps * (crops + speed.step + gradients + flags),
+    }
+
+
+def sent(job: Job, workers: int) -> dict[str, float]:
+    """Bytes that a worker sends in each stage of a turn."""
+    if workers == 1:
+        return dict.fromkeys(("pca", "kmeans", "train"), 0.0)
+    ring = 2 * (workers - 1) / workers
+    clusters = job.clusters
+    sums = 8 * clusters * (job.dimensions + 1)
+    return {
+        "pca": ring * FLOAT * min(job.images, job.pca_images) * job.features,
+        "kmeans": ring * (job.iterations * sums + LABEL * job.images),
+        "train": ring * job.steps * FLOAT * job.weights,
+    }
+
+
+def memory(job: Job, workers: int) -> dict[str, float]:
+    """Bytes that a worker holds while images are clustered, beside the network and the programs."""
+    sample = min(job.images, job.pca_images)
+    return {
+        "names and labels of all images": job.images * (NAME + PER_IMAGE),
+        "own descriptors": job.images / workers * job.dimensions * FLOAT,
+        "features for PCA": 3 * sample * job.features * FLOAT,
+        "centroids and sums": job.clusters * job.dimensions * (2 * FLOAT + 3 * 8),
+    }
+
+
+# H100 with 16 cores, docs/data/gpu.csv: features at 4,276 images/s but reading at 2,451, steps that
+# are not compiled (XLA compiles those of one device alone) at 1,041 images/s, k-means of ImageNet's
+# size in 13.5 s. PCA on two cores, docs/data/speed.csv. Eight cards to a machine have eight times
+# the cores. The network is taken for 100 Gbit/s, four fifths of which arrive, and 1 ms.
+H100 = Speed(
+    image=1 / 2451,
+    extraction=2.0,
+    pca_row=2.3e-4,
+    product=2 * 1_281_167 * 10_000 * 256 * 20 / 13.5,
+    row=2e-8,
+    crop=1 / 1041,
+    step=0.0,
+)
+FAST = Network(latency=1e-3, byte=1 / 10e9, tensor=0.0)
+CASES = {
+    "ImageNet": Job(1_281_167, 10_000),
+    "ImageNet, 14 million": Job(14_000_000, 30_000, batch=2048),
+    "100 million": Job(100_000_000, 320_000, batch=4096),
+    "a billion": Job(1_000_000_000, 1_000_000, batch=8192),
+}
+
+
+def main() -> None:
+    """Prints predictions as rows of a table."""
+    print("| images | GPUs | " + " | ".join(seconds(CASES["ImageNet"], H100, FAST, 1)), end="")
+    print(" | whole turn | GB a worker holds | TB it sends |")
+    print("|---|---:|" + "---:|" * 7)
+    for name, job in CASES.items():
+        for workers in (1, 8, 64, 256):
+            # A part of a batch that is too small leaves a card idle.
+            if job.batch / workers < 16:
+                continue
+            found = seconds(job, H100, FAST, workers)
+            held = sum(memory(job, workers).values()) / 1e9
+            figures = [*found.values(), sum(found.values())]
+            hours = " | ".join(f"{one / 3600:.3g} h" for one in figures)
+            print(
+                f"| {name}, k = {job.clusters:,} | {workers} | {hours} | {held:,.0f} | "
+                f"{sum(sent(job, workers).values()) / 1e12:,.1f} |"
+            )
+
+
+if __name__ == "__main__":
+    main()
