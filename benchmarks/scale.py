@@ -7,6 +7,7 @@ one. The constants come from runs of 1,000 and 10,000 images with one and two wo
 rows are predicted. Small networks on loopback say what exchanges cost, and nothing about GPUs.
 """
 
+import argparse
 import dataclasses
 import json
 import os
@@ -15,20 +16,26 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 
 import numpy as np
 
 from benchmarks.interleaved import arguments
 from benchmarks.rows import Subject, report_scale
-from benchmarks.simulate_scale import Job, Network, Speed, seconds
+from benchmarks.simulate_scale import VIEWED, Job, Network, Speed, seconds
 from dc_keras.runs.run_directory import RunDirectory
 from tools.write_tables import REPOSITORY
 
 SIDE, CLUSTERS, BATCH, DIMENSIONS, FEATURES, PCA_IMAGES = 32, 100, 96, 64, 256, 2000
 # Of the images, in a turn: training is not what grows here.
-PART = 0.1
+PART, TURNS = 0.1, 3
 PACKAGES = ("tensorflow", "keras", "faiss-cpu", "numpy")
+ONE_THREAD = dict.fromkeys(
+    ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"
+)
 STAGES = ("features", "pca", "kmeans", "train")
+# Of a number of images and of workers, the seconds of each stage.
+Found = dict[tuple[int, int], dict[str, float]]
 
 
 def main() -> None:
@@ -39,12 +46,20 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         data = {n: write_images(pathlib.Path(folder) / f"{n}.npz", n) for n in sizes}
         few = train(pathlib.Path(folder) / "few", data[sizes[1]], 1, BATCH // 4)
+        print("small batches", few, flush=True)
         found = {}
         for n in sizes:
             for count in workers:
                 run_dir = pathlib.Path(folder) / f"run-{n}-{count}"
                 found[n, count] = train(run_dir, data[n], count, BATCH)
                 print(n, count, found[n, count], flush=True)
+    compare(options, found, few, sizes)
+
+
+def compare(
+    options: argparse.Namespace, found: Found, few: dict[str, float], sizes: tuple[int, ...]
+) -> None:
+    """Finds the constants, and reports each case beside what they say."""
     speed = speed_alone(found, few, sizes)
     network = network_between(found, speed, sizes)
     print(speed, network, sep="\n", flush=True)
@@ -92,7 +107,7 @@ def train(run_dir: pathlib.Path, data: pathlib.Path, workers: int, batch: int) -
     flags = [
         *(f"--data_dir={data}", f"--image_size={SIDE}", "--width=0.0625", "--fc_init=scaled"),
         *(f"--num_clusters={CLUSTERS}", f"--pca_dim={DIMENSIONS}", f"--pca_images={PCA_IMAGES}"),
-        *(f"--batch_size={batch}", f"--reassign={PART}", f"--epochs={3 * PART}"),
+        *(f"--batch_size={batch}", f"--reassign={PART}", "--epochs=1"),
         *("--strategy=multi_worker", "--fit=crop_large", "--keep_checkpoints=1"),
     ]
     sockets = [socket.socket() for _ in range(workers)]
@@ -112,39 +127,51 @@ def train(run_dir: pathlib.Path, data: pathlib.Path, workers: int, batch: int) -
                 ["taskset", "--cpu-list", own, sys.executable, "train.py", *flags]
                 + [f"--run_dir={run_dir if rank == 0 else f'{run_dir}-{rank}'}"],
                 cwd=REPOSITORY,
-                env=os.environ | {"TF_CONFIG": config, "CUDA_VISIBLE_DEVICES": ""},
+                env=os.environ | ONE_THREAD | {"TF_CONFIG": config, "CUDA_VISIBLE_DEVICES": ""},
                 stdout=subprocess.DEVNULL,
             )
         )
-    codes = [one.wait() for one in started]
-    if any(codes):
-        raise RuntimeError(f"Workers ended with {codes}. Received: {' '.join(flags)}")
-    turns = [record["seconds"] for record in RunDirectory(run_dir).read_metrics()[1:]]
-    return {stage: min(turn[stage] for turn in turns) for stage in STAGES}
-
-
-Found = dict[tuple[int, int], dict[str, float]]
+    run, turns = RunDirectory(run_dir), []
+    try:
+        # The first turn compiles, and the others are alike.
+        while len(turns) < TURNS:
+            time.sleep(0.2)
+            turns = run.read_metrics()
+            if len(turns) < TURNS and any(one.poll() is not None for one in started):
+                raise RuntimeError(f"A worker has ended. Received: {' '.join(flags)}")
+    finally:
+        for one in started:
+            one.kill()
+            one.wait()
+    return {stage: min(turn["seconds"][stage] for turn in turns[1:]) for stage in STAGES}
 
 
 def speed_alone(found: Found, few: dict[str, float], sizes: tuple[int, ...]) -> Speed:
     """What one worker does by itself, from two sizes and two batches."""
     small, large = (found[n, 1] for n in sizes[:2])
-    apart = sizes[1] - sizes[0]
-    image = (large["features"] - small["features"]) / apart
-    row = (large["kmeans"] - small["kmeans"]) / apart
-    product = 2 * CLUSTERS * DIMENSIONS * (job(1).iterations + 1) / row
-    # As many crops in four times as many steps.
-    batches, steps = job(sizes[1]), job(sizes[1], BATCH // 4)
-    step = (few["train"] - large["train"]) / (steps.steps - batches.steps)
+
+    def line(stage: str, counts: tuple[float, float]) -> tuple[float, float]:
+        """Seconds beside what is counted, and for each of it."""
+        each = (large[stage] - small[stage]) / (counts[1] - counts[0])
+        return max(small[stage] - counts[0] * each, 0.0), max(each, 0.0)
+
+    extraction, image = line("features", (sizes[0] + VIEWED, sizes[1] + VIEWED))
+    pca, pca_row = line("pca", (min(sizes[0], PCA_IMAGES), min(sizes[1], PCA_IMAGES)))
+    clustering, row = line("kmeans", sizes[:2])
+    jobs = [job(sizes[0]), job(sizes[1]), job(sizes[1], BATCH // 4)]
+    counts = [[1, one.steps, one.steps * one.batch] for one in jobs]
+    seconds_of = [small["train"], large["train"], few["train"]]
+    turn, step, crop = np.maximum(np.linalg.solve(counts, seconds_of), 0.0).tolist()
     return Speed(
         image=image,
-        extraction=max(small["features"] - image * (sizes[0] + 512), 0.0) / 2,
-        pca_row=large["pca"] / min(sizes[1], PCA_IMAGES),
-        product=product,
-        # Counted with the distances.
-        row=0.0,
-        crop=(large["train"] - batches.steps * step) / batches.steps / BATCH,
+        extraction=extraction,
+        pca_row=pca_row,
+        pca=pca,
+        product=2 * CLUSTERS * DIMENSIONS * (jobs[0].iterations + 1) / max(row, 1e-12),
+        clustering=clustering,
+        crop=crop,
         step=step,
+        turn=turn,
     )
 
 

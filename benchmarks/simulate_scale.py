@@ -1,7 +1,7 @@
 """How long a turn of the loop takes on several machines, what it sends and what it needs.
 
-    python -m benchmarks.simulate_scale                     predictions, as rows
-    python -m benchmarks.scale --write                      measures small cases, and compares
+    python -m benchmarks.simulate_scale --write             predictions
+    python -m benchmarks.scale --write                      small cases, measured beside predicted
 
 Each stage is a formula of the numbers of images, clusters and workers, with constants that were
 measured: see `Speed` and `Network`. docs/scaling.md says where they hold.
@@ -10,12 +10,16 @@ measured: see `Speed` and `Network`. docs/scaling.md says where they hold.
 import dataclasses
 import math
 
+from benchmarks.interleaved import arguments
+from benchmarks.rows import plain
+from tools.write_tables import REPOSITORY, put_rows, write_tables
+
 FLOAT, LABEL = 4, 4
 # Images whose views every worker computes by itself.
 VIEWED = 512
-# Memory of each image on every worker, whatever the share: its name as Python holds it, and labels,
-# places and the sampler's order and probabilities.
-NAME, PER_IMAGE = 90, 60
+# Bytes of each image on every worker, whatever the share: its name, labels, places, and what the
+# sampler draws by. Measured with two million names of 31 characters.
+PER_IMAGE = 154
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,19 +71,23 @@ class Speed:
         image: Seconds of reading an image and computing its features.
         extraction: Seconds of a pass over images, beside them.
         pca_row: Seconds of fitting PCA, for each image that it is fitted on.
+        pca: Seconds of fitting it, beside them.
         product: Multiplications and additions of k-means in a second.
-        row: Seconds of adding an image to its cluster's sum.
+        clustering: Seconds of a clustering, beside them.
         crop: Seconds of reading a crop and training on it.
         step: Seconds of a step, beside its crops.
+        turn: Seconds of a turn's training, beside its steps: a new pipeline.
     """
 
     image: float
     extraction: float
     pca_row: float
+    pca: float
     product: float
-    row: float
+    clustering: float
     crop: float
     step: float
+    turn: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,8 +124,7 @@ def seconds(job: Job, speed: Speed, network: Network, workers: int) -> dict[str,
     def iteration(candidates: float, sums: float, exchanges: float) -> float:
         """Of k-means: distances to so many centroids, and sums of so many that are exchanged."""
         products = 2 * own * candidates * job.dimensions / speed.product
-        size = 8 * (sums * (job.dimensions + 1) + 1)
-        return products + own * speed.row + exchanges * exchange(size)
+        return products + exchanges * exchange(8 * (sums * (job.dimensions + 1) + 1))
 
     if two_levels:
         # Coarse clusters, then within each of them, one after the other.
@@ -129,11 +136,12 @@ def seconds(job: Job, speed: Speed, network: Network, workers: int) -> dict[str,
     flags = exchange(3 * LABEL)
     crops = job.batch / workers * speed.crop
     gradients = exchange(FLOAT * job.weights) + (workers > 1) * job.tensors * network.tensor
+    clustering = speed.clustering + job.iterations * learning + assigning
     return {
-        "features": (own + VIEWED) * speed.image + 2 * speed.extraction,
-        "pca": sample * speed.pca_row + exchange(FLOAT * sample * job.features),
-        "kmeans": job.iterations * learning + assigning + starts + exchange(LABEL * job.images),
-        "train": job.steps * (crops + speed.step + gradients + flags),
+        "features": (own + VIEWED) * speed.image + speed.extraction,
+        "pca": speed.pca + sample * speed.pca_row + exchange(FLOAT * sample * job.features),
+        "kmeans": clustering + starts + exchange(LABEL * job.images),
+        "train": speed.turn + job.steps * (crops + speed.step + gradients + flags),
     }
 
 
@@ -155,53 +163,75 @@ def memory(job: Job, workers: int) -> dict[str, float]:
     """Bytes that a worker holds while images are clustered, beside the network and the programs."""
     sample = min(job.images, job.pca_images)
     return {
-        "names and labels of all images": job.images * (NAME + PER_IMAGE),
+        "names and labels of all images": job.images * PER_IMAGE,
         "own descriptors": job.images / workers * job.dimensions * FLOAT,
         "features for PCA": 3 * sample * job.features * FLOAT,
         "centroids and sums": job.clusters * job.dimensions * (2 * FLOAT + 3 * 8),
     }
 
 
-# H100 with 16 cores, docs/data/gpu.csv: features at 4,276 images/s but reading at 2,451, steps that
-# are not compiled (XLA compiles those of one device alone) at 1,041 images/s, k-means of ImageNet's
-# size in 13.5 s. PCA on two cores, docs/data/speed.csv. Eight cards to a machine have eight times
-# the cores. The network is taken for 100 Gbit/s, four fifths of which arrive, and 1 ms.
+# An H100 with 16 cores, docs/data/gpu.csv: features at 4,276 images/s but reading at 2,451, steps
+# that are not compiled (XLA compiles those of one device alone) at 1,041 images/s, k-means of
+# ImageNet's size in 13.5 s. PCA on two cores. Seconds of a pass, a clustering and a turn, and the
+# network of 100 Gbit/s, four fifths of which arrive, and 1 ms, are taken for granted.
 H100 = Speed(
     image=1 / 2451,
     extraction=2.0,
     pca_row=2.3e-4,
+    pca=0.0,
     product=2 * 1_281_167 * 10_000 * 256 * 20 / 13.5,
-    row=2e-8,
+    clustering=1.0,
     crop=1 / 1041,
     step=0.0,
+    turn=2.0,
 )
 FAST = Network(latency=1e-3, byte=1 / 10e9, tensor=0.0)
+SMALLEST_PART = 16
 CASES = {
     "ImageNet": Job(1_281_167, 10_000),
-    "ImageNet, 14 million": Job(14_000_000, 30_000, batch=2048),
-    "100 million": Job(100_000_000, 320_000, batch=4096),
-    "a billion": Job(1_000_000_000, 1_000_000, batch=8192),
+    "ImageNet, larger batch": Job(1_281_167, 10_000, batch=2048),
+    "14 million": Job(14_000_000, 10_000, batch=2048),
+    "100 million": Job(100_000_000, 10_000, batch=4096),
+    "100 million, more clusters": Job(100_000_000, 320_000, batch=4096),
+    "a billion": Job(1_000_000_000, 10_000, batch=4096),
 }
 
 
-def main() -> None:
-    """Prints predictions as rows of a table."""
-    print("| images | GPUs | " + " | ".join(seconds(CASES["ImageNet"], H100, FAST, 1)), end="")
-    print(" | whole turn | GB a worker holds | TB it sends |")
-    print("|---|---:|" + "---:|" * 7)
+def predictions() -> list[dict[str, str]]:
+    """Rows of predictions.csv: what each job takes on so many GPUs, one to a machine."""
+    rows = []
     for name, job in CASES.items():
         for workers in (1, 8, 64, 256):
-            # A part of a batch that is too small leaves a card idle.
-            if job.batch / workers < 16:
+            # A smaller part of a batch leaves a card idle.
+            if job.batch / workers < SMALLEST_PART:
                 continue
             found = seconds(job, H100, FAST, workers)
-            held = sum(memory(job, workers).values()) / 1e9
-            figures = [*found.values(), sum(found.values())]
-            hours = " | ".join(f"{one / 3600:.3g} h" for one in figures)
-            print(
-                f"| {name}, k = {job.clusters:,} | {workers} | {hours} | {held:,.0f} | "
-                f"{sum(sent(job, workers).values()) / 1e12:,.1f} |"
+            hours = {stage: plain(took / 3600) for stage, took in found.items()}
+            rows.append(
+                {
+                    "job": name,
+                    "images": str(job.images),
+                    "clusters": str(job.clusters),
+                    "batch": str(job.batch),
+                    "gpus": str(workers),
+                    **hours,
+                    "turn": plain(sum(found.values()) / 3600),
+                    "memory": plain(sum(memory(job, workers).values()) / 1e9),
+                    "sent": plain(sum(sent(job, workers).values()) / 1e12),
+                }
             )
+    return rows
+
+
+def main() -> None:
+    """Prints predictions; with --write puts them into docs/data/predictions.csv."""
+    options = arguments(__doc__)
+    rows = predictions()
+    for row in rows:
+        print(" | ".join(f"{name} {value}" for name, value in row.items()))
+    if options.write:
+        put_rows(REPOSITORY, "predictions", rows)
+        write_tables(REPOSITORY)
 
 
 if __name__ == "__main__":

@@ -36,6 +36,9 @@ processes ran; `versions`, such as "numpy 2.4.6, torch 2.13.0". The others are:
     scale.csv    seconds of a stage on several workers: stage, setting, part, seconds, simulated,
                  ratio of the two, fitted ("yes" where the simulation's constants are from). It has
                  no goal and no note
+    predictions.csv  what simulate_scale predicts for a number of gpus, one to a machine: job,
+                 images, clusters, batch, gpus; hours of features, pca, kmeans, train and a whole
+                 turn; memory of a worker in GB; sent by it in TB. Nothing of it is measured
 """
 
 import argparse
@@ -50,6 +53,7 @@ BENCHMARK_KEYS = {
     "speed": ("stage", "setting", "against", "machine"),
     "limits": ("stage", "setting", "case", "machine"),
     "growth": ("stage", "setting", "n", "machine"),
+    "predictions": ("job", "gpus"),
     "scale": ("stage", "setting", "part", "machine"),
 }
 

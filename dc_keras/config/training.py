@@ -622,6 +622,11 @@ class TrainingConfig(Config):
                 f"--virtual_devices={self.virtual_devices} with --strategy={MULTI_WORKER}. Leave "
                 "one of them out."
             )
+        if self.dry_run and self.strategy == MULTI_WORKER:
+            found.append(
+                f"Nothing is tried on several machines. Received: --dry_run with "
+                f"--strategy={MULTI_WORKER}. Leave --strategy out to hear of one of them."
+            )
         if self.deterministic and self.xla == "on":
             found.append(
                 "Steps that XLA compiles do not repeat bit for bit on GPUs. Received: --xla=on "

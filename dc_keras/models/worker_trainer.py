@@ -12,11 +12,12 @@ And one thing is for speed: batches come to `fit` as what each worker made of it
 Keras would have every worker read all of them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import tensorflow as tf
 
 from dc_keras.models.deepcluster import DeepCluster
+from dc_keras.models.feature_extractor import local_replicas
 
 
 class WorkerTrainer(DeepCluster):
@@ -40,7 +41,10 @@ def trainer_under(strategy: tf.distribute.Strategy) -> type[DeepCluster]:
 
 
 def own_batches(
-    strategy: tf.distribute.Strategy, make: Callable[[], tf.data.Dataset], steps: int
+    strategy: tf.distribute.Strategy,
+    make: Callable[[], tf.data.Dataset],
+    steps: int,
+    read: Callable[[], Iterator] | None = None,
 ) -> tf.distribute.DistributedDataset:
     """Batches that each worker makes by itself, as `fit` takes them.
 
@@ -48,9 +52,41 @@ def own_batches(
         strategy: Of several workers, or replicas.
         make: Makes this worker's batches: of a step one for each of its replicas, in turn.
         steps: Steps in an epoch.
+        read: Iterates over them, where this is more than `iter`; of one replica alone.
     """
-    batches = strategy.distribute_datasets_from_function(lambda context: make())
-    # TensorFlow counts the batches of all replicas of a worker, and Keras takes them for steps. An
-    # object of ours around it would not do: Keras knows distributed datasets by their class's name.
+    dataset = make()
+    batches = strategy.distribute_datasets_from_function(lambda context: dataset)
+    if local_replicas(strategy) == 1:
+        return _undistributed(type(batches))(dataset, steps, read or (lambda: iter(dataset)))
+    # TensorFlow counts the batches of all replicas of a worker, and Keras takes them for steps.
     batches._cardinality = steps
     return batches
+
+
+def _undistributed(kind: type) -> type:
+    """The class of datasets that `fit` takes for distributed ones, and reads as they are.
+
+    A worker with one device has nothing to distribute. TensorFlow's iterator of distributed
+    datasets would ask all workers before each step whether they have a batch, and its thread that
+    tunes pipelines keeps an epoch from ending, for up to 10 s. Keras knows distributed datasets by
+    the name of their class, hence a subclass.
+    """
+
+    class OwnBatches(kind):
+        def __init__(self, dataset: tf.data.Dataset, steps: int, read: Callable[[], Iterator]):
+            self._of_worker = dataset
+            self._steps = steps
+            self._read = read
+
+        def __iter__(self):
+            return self._read()
+
+        @property
+        def element_spec(self):
+            return self._of_worker.element_spec
+
+        @property
+        def cardinality(self) -> int:
+            return self._steps
+
+    return OwnBatches

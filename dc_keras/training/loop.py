@@ -9,7 +9,7 @@ All of it happens in one `model.fit`; `Recluster` does the first line at the beg
 
 import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import keras
 import numpy as np
@@ -410,13 +410,30 @@ def share_of_batches(workers: Workers, strategy: tf.distribute.Strategy) -> Shar
 
 
 def batches_for_fit(
-    model: DeepCluster, batches: TrainingBatches, first_step: int
+    model: DeepCluster, batches: TrainingBatches, first_step: int, reading: ReadingOn
 ) -> tf.data.Dataset | tf.distribute.DistributedDataset:
     """The rest of an epoch's batches, as Keras takes them."""
     if batches.share == WHOLE:
         return batches.dataset(first_step)
+
+    def read() -> Iterator:
+        # By itself, since others wait within the step: they cannot begin the epoch again.
+        step = first_step
+
+        def place():
+            return step
+
+        def upcoming():
+            return batches.upcoming(step, LOOK_AHEAD)
+
+        while step < batches.steps:
+            with reading.past_errors(place, upcoming):
+                for batch in batches.dataset(step):
+                    yield batch
+                    step += 1
+
     strategy, left = model.distribute_strategy, batches.steps - first_step
-    return own_batches(strategy, lambda: batches.dataset(first_step), left)
+    return own_batches(strategy, lambda: batches.dataset(first_step), left, read)
 
 
 def fit(
@@ -449,7 +466,7 @@ def fit(
         epoch, step = save.place
         with reading.past_errors(place, upcoming):
             model.fit(
-                batches_for_fit(model, batches, step),
+                batches_for_fit(model, batches, step, reading),
                 # An epoch that is taken up is shorter than others, and a fit of its own.
                 epochs=epoch + 1 if step else epochs,
                 initial_epoch=epoch,

@@ -52,9 +52,12 @@ class WorkerGroup:
         if self.rank:
             arrays = [np.empty(shape, np.dtype(kind)) for kind, shape in described]
         found = []
-        for array in arrays:
-            received = self._bytes_from_first(array.tobytes(), array.nbytes)
-            found.append(np.frombuffer(received, array.dtype).reshape(array.shape).copy())
+        for group in _in_groups(arrays):
+            given = b"".join(array.tobytes() for array in group)
+            received = memoryview(self._bytes_from_first(given, len(given)))
+            for array in group:
+                part, received = received[: array.nbytes], received[array.nbytes :]
+                found.append(np.frombuffer(part, array.dtype).reshape(array.shape).copy())
         return found
 
     def barrier(self) -> None:
@@ -86,6 +89,16 @@ class WorkerGroup:
 
     def _local(self, replicas) -> np.ndarray:
         return self.strategy.experimental_local_results(replicas)[0].numpy()
+
+
+def _in_groups(arrays: Sequence[np.ndarray]) -> list[list[np.ndarray]]:
+    """Arrays in order, small ones together: each exchange takes its time, whatever travels."""
+    groups: list[list[np.ndarray]] = []
+    for array in arrays:
+        if not groups or sum(one.nbytes for one in groups[-1]) + array.nbytes > 4 * _AT_A_TIME:
+            groups.append([])
+        groups[-1].append(array)
+    return groups
 
 
 _SIGNS = ("Collective ops is aborted", "RecvBuf", "heartbeat")

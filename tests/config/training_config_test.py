@@ -75,6 +75,11 @@ def test_defaults_are_the_papers():
         (["--clustering=pic", "--mode=improved"], "--head_start=centroids with --clustering=pic"),
         (["--mode=best"], "mode"),
         (["--virtual_devices=2", "--strategy=one"], "Contradictory flags"),
+        (
+            ["--virtual_devices=2", "--strategy=multi_worker"],
+            "--virtual_devices=2 with --strategy=multi_worker",
+        ),
+        (["--dry_run", "--strategy=multi_worker"], "--dry_run with --strategy=multi_worker"),
         (["--xla=on", "--deterministic"], "--xla=on with --deterministic"),
         (["--virtual_devices=3"], "--batch_size=256 for 3 replicas. .* such as 255"),
         (["--strategy=tpu"], "strategy"),

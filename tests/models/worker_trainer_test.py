@@ -67,6 +67,7 @@ def test_it_fits():
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_logs_of_metrics_cannot_be_reduced():
     # When this fails, Keras reduces them, and `WorkerTrainer.train_step` can go.
     for told in fit_with("Built"):
@@ -75,6 +76,7 @@ def test_logs_of_metrics_cannot_be_reduced():
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_the_first_batch_cannot_be_reduced():
     # When this fails, Keras builds models of several workers, and `_maybe_symbolic_build` can go.
     for told in fit_with("Logging"):

@@ -76,6 +76,8 @@ def test_weights_and_optimizers_of_the_first_worker_go_to_all(two_devices):
     assert models[1].optimizer.iterations == 0
 
 
+@pytest.mark.slow
+@pytest.mark.long
 def test_a_mirrored_run_goes_on_with_the_same_bits(two_devices, npz, tmp_path):
     flags = ["--strategy=mirrored", "--virtual_devices=2", "--checkpoint_every_steps=2"]
     run = train(tiny(npz, tmp_path / "run", *flags, "--keep_checkpoints=9"))

@@ -97,6 +97,8 @@ def test_one_of_them_tells_and_writes(trained):
     assert sorted(os.listdir(run.path.parent)) == ["run", "worker-0.log", "worker-1.log"]
 
 
+@pytest.mark.slow
+@pytest.mark.long
 def test_the_run_goes_on_from_the_middle_of_an_epoch_where_the_first_worker_alone_has_it(
     trained, tmp_path
 ):
@@ -111,6 +113,7 @@ def test_the_run_goes_on_from_the_middle_of_an_epoch_where_the_first_worker_alon
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_one_machine_goes_on_with_what_several_began(trained, tmp_path):
     run, _, flags = trained
     shutil.copytree(run.path, tmp_path / "run")
@@ -151,6 +154,8 @@ def test_a_cluster_of_one_worker_does_what_one_device_does(images, tmp_path):
     assert_same(RunDirectory(tmp_path / "run"), train_alone(tmp_path / "alone", *flags))
 
 
+@pytest.mark.slow
+@pytest.mark.long
 def test_a_signal_to_one_of_them_saves_and_ends_all(trained, images, tmp_path):
     run, _, flags = trained
     with WorkerProcesses(tmp_path, flags, tmp_path / "run") as processes:
@@ -172,7 +177,7 @@ def wait_for_training(first, run):
     first.wait_until(lambda: (run / "checkpoints/epoch-0002-step-000005").exists())
 
 
-@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("rank", [pytest.param(0, marks=LONG), 1])
 @pytest.mark.parametrize(
     "wait",
     [
@@ -196,6 +201,8 @@ def test_where_one_is_killed_the_others_end_and_all_go_on(trained, tmp_path, wai
     assert_same(RunDirectory(tmp_path / "run"), run)
 
 
+@pytest.mark.slow
+@pytest.mark.long
 def test_a_worker_may_come_late(images, tmp_path):
     flags = [f"--data_dir={images}", "--epochs=1"]
     with WorkerProcesses(tmp_path, flags, tmp_path / "run") as processes:
@@ -208,7 +215,7 @@ def test_a_worker_may_come_late(images, tmp_path):
 
 def test_other_images_on_one_of_them_are_refused(images, tmp_path):
     others = shutil.copytree(images, tmp_path / "others")
-    (others / "3/003.png").rename(others / "3/004.png")
+    (others / "3/003.png").rename(others / "3/0035.png")
     flags = [[f"--data_dir={images}"], [f"--data_dir={others}"]]
     with WorkerProcesses(tmp_path, flags, tmp_path / "run") as processes:
         workers = processes.start_all()
@@ -216,9 +223,11 @@ def test_other_images_on_one_of_them_are_refused(images, tmp_path):
     for worker in workers:
         assert "The workers of a run differ in their images." in worker.told()
         assert "worker 0: 3/003.png (of 120)" in worker.told()
-        assert "worker 1: 3/004.png (of 120)" in worker.told()
+        assert "worker 1: 3/0035.png (of 120)" in worker.told()
 
 
+@pytest.mark.slow
+@pytest.mark.long
 def test_other_settings_on_one_of_them_are_refused(images, tmp_path):
     common = f"--data_dir={images}"
     flags = [[common], [common, "--learning_rate=0.1"]]
@@ -232,6 +241,22 @@ def test_other_settings_on_one_of_them_are_refused(images, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.long
+def test_images_that_vanish_while_it_trains_have_stand_ins(images, tmp_path):
+    own = shutil.copytree(images, tmp_path / "images")
+    flags = [f"--data_dir={own}", "--epochs=40", "--cache=off", "--max_bad_fraction=0.1"]
+    with WorkerProcesses(tmp_path, flags, tmp_path / "run") as processes:
+        workers = processes.start_all()
+        workers[0].wait_until(lambda: (tmp_path / "run/checkpoints/epoch-0002").exists())
+        for name in ("0/000.png", "3/003.png", "5/005.png"):
+            (own / name).unlink()
+        assert [worker.wait() for worker in workers] == [0, 0], workers[0].told()
+    assert "Images that cannot be read any more: " in workers[0].told()
+    assert len(RunDirectory(tmp_path / "run").read_metrics()) == 40
+
+
+@pytest.mark.slow
+@pytest.mark.long
 def test_two_groups_do_not_write_into_one_run(images, tmp_path):
     flags = [f"--data_dir={images}", "--epochs=50"]
     with (
