@@ -67,7 +67,7 @@ def compare(
         predicted = predict(n, count, speed, network)
         fitted = n in sizes[:2] and count in (1, 2)
         subject = Subject("turn", f"{n:,} images, {count} workers", PACKAGES)
-        for stage in (*STAGES, "whole"):
+        for stage in ("whole", *STAGES):
             ours, simulated = (
                 sum(one[name] for name in STAGES) if stage == "whole" else one[stage]
                 for one in (measured, predicted)
