@@ -27,6 +27,7 @@ DISTRIBUTIONS = {
     "absl": "absl-py",
     "faiss": "faiss-cpu",
     "sklearn": "scikit-learn",
+    "yaml": "pyyaml",
 }
 # Packages that the code does without where they are missing: requirements-browser.txt, -data.txt,
 # -torch.txt and -serving.txt. They are in no lock, so Bazel's tests skip what

@@ -413,7 +413,8 @@ def batches_for_fit(
     model: DeepCluster, batches: TrainingBatches, first_step: int, reading: ReadingOn
 ) -> tf.data.Dataset | tf.distribute.DistributedDataset:
     """The rest of an epoch's batches, as Keras takes them."""
-    if batches.share == WHOLE:
+    strategy, left = model.distribute_strategy, batches.steps - first_step
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         return batches.dataset(first_step)
 
     def read() -> Iterator:
@@ -432,7 +433,6 @@ def batches_for_fit(
                     yield batch
                     step += 1
 
-    strategy, left = model.distribute_strategy, batches.steps - first_step
     return own_batches(strategy, lambda: batches.dataset(first_step), left, read)
 
 

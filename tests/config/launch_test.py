@@ -7,12 +7,12 @@ import os
 import subprocess
 
 import pytest
+import yaml
 
 from dc_keras.config import TrainingConfig
 from dc_keras.tf_config import place_in_cluster
 from repository import REPOSITORY
 
-yaml = pytest.importorskip("yaml", reason="PyYAML is not installed.")
 LAUNCH = REPOSITORY / "configs/launch"
 
 

@@ -370,12 +370,13 @@ def in_order():
         seed=1,
     )
     others = [Named(name, told) for name in ("take up", "monitor", "table", "guard", "save")]
-    return recluster, others, callbacks_in_order(recluster, *others), told
+    callbacks = callbacks_in_order("same weights", recluster, *others)
+    return recluster, others, callbacks, told
 
 
-def test_the_clustering_comes_first_and_saving_last(in_order):
+def test_the_same_weights_and_the_clustering_come_first_and_saving_last(in_order):
     recluster, (restore_state, monitor, table, _, save), callbacks, _ = in_order
-    assert callbacks == [recluster, restore_state, monitor, table, save]
+    assert callbacks == ["same weights", recluster, restore_state, monitor, table, save]
 
 
 def test_an_epoch_gets_its_state_is_told_judged_and_saved_in_this_order(in_order):
