@@ -97,8 +97,8 @@ def test_memory_of_descriptors_is_shared_and_that_of_names_is_not():
 
 
 def test_k_means_of_faiss_on_several_machines():
-    # 50 million vectors of 96 dimensions into a million clusters, 20 iterations, on 5 machines of
-    # 4 GPUs of 2019: 899 s (Faiss, benchs/distributed_ondisk). Newer cards, half as many figures.
+    # 50 million vectors of 96 dimensions into a million clusters, 20 iterations: 899 s on GPUs of
+    # 2019, whose number is not told; its example has 5 machines of 4 (benchs/distributed_ondisk).
     job = Job(
         50_000_000, 1_000_000, features=96, dimensions=96, iterations=20, two_level_from=10**9
     )
