@@ -147,10 +147,10 @@ def _refuse_several_machines() -> None:
         return
     found = "which cannot be read" if machines is None else f"with {machines:,} machines"
     raise InputError(
-        f"A run has one machine, with all its GPUs. Received: {VARIABLE} in the environment, "
-        f"{found}. Expected none, or a single machine: each of several would train by itself. "
-        "train.py trains on all of them with --strategy=multi_worker; else start the program on "
-        f"one of them, without the variable: env -u {VARIABLE} python ..."
+        f"Each of several machines would work by itself. Received: {VARIABLE} in the environment, "
+        f"{found}. Expected --strategy=multi_worker, by which train.py trains on all of them "
+        "together; or one machine alone, without the variable: "
+        f"env -u {VARIABLE} python ..."
     )
 
 
