@@ -2,9 +2,9 @@
 
 Two things are in its way, and a test of each fails when Keras changes them:
 
-- Before the first epoch `fit` builds the model by a batch, which it reduces over replicas although
-  other workers have none to give. The trainer is built already: its network is a functional one,
-  and `compile` builds both optimizers.
+- Before the first epoch `fit` builds the model by a batch; one that is distributed it reduces over
+  replicas, which fails. The trainer is built already: its network is a functional one, and
+  `compile` builds both optimizers.
 - The logs of a step are reduced over axis 0 of each replica's value, and those of a metric have
   none. Here they are vectors of one number.
 

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from dc_keras.machine import make_strategy
 from dc_keras.models.worker_trainer import own_batches
+from marks import LONG
 from repository import REPOSITORY
 from worker_processes import free_addresses, tf_config
 
@@ -35,17 +36,22 @@ with strategy.scope():
     model = trainer(network.input, network.output)
     model.compile(CoupledSGD(0.05, 0.9, 1e-5), CoupledSGD(0.05, 0.0, 1e-5))
 batch = tf.zeros([4, 32, 32, 3], tf.uint8), tf.zeros([4], tf.int32)
-batches = own_batches(strategy, lambda: tf.data.Dataset.from_tensors(batch).repeat(3), 3)
+dataset = tf.data.Dataset.from_tensors(batch).repeat(3)
+if DISTRIBUTED:
+    batches = strategy.distribute_datasets_from_function(lambda context: dataset)
+else:
+    batches = own_batches(strategy, lambda: dataset, 3)
 print("fitted", sorted(model.fit(batches, verbose=0, shuffle=False).history))
 """
 
 
-def fit_with(trainer):
-    """What two workers print that fit by a trainer."""
+def fit_with(trainer, *, distributed=False):
+    """What two workers print that fit by a trainer, perhaps as workers of several devices do."""
+    script = SCRIPT.replace("TRAINER", trainer).replace("DISTRIBUTED", str(distributed))
     addresses = free_addresses(2)
     started = [
         subprocess.Popen(
-            [sys.executable, "-c", SCRIPT.replace("TRAINER", trainer)],
+            [sys.executable, "-c", script],
             cwd=REPOSITORY,
             env=os.environ | {"CUDA_VISIBLE_DEVICES": "", "TF_CONFIG": tf_config(addresses, rank)},
             stdout=subprocess.PIPE,
@@ -61,8 +67,9 @@ def fit_with(trainer):
             one.kill()
 
 
-def test_it_fits():
-    for told in fit_with("WorkerTrainer"):
+@pytest.mark.parametrize("distributed", [False, pytest.param(True, marks=LONG)])
+def test_it_fits(distributed):
+    for told in fit_with("WorkerTrainer", distributed=distributed):
         assert "fitted ['accuracy', 'loss']" in told, told
 
 
@@ -79,7 +86,7 @@ def test_logs_of_metrics_cannot_be_reduced():
 @pytest.mark.long
 def test_the_first_batch_cannot_be_reduced():
     # When this fails, Keras builds models of several workers, and `_maybe_symbolic_build` can go.
-    for told in fit_with("Logging"):
+    for told in fit_with("Logging", distributed=True):
         assert "fitted" not in told
         assert "PerReplica" in told, told
 
