@@ -9,10 +9,8 @@ rows are predicted. Small networks on loopback say what exchanges cost, and noth
 
 import argparse
 import dataclasses
-import json
 import os
 import pathlib
-import socket
 import subprocess
 import sys
 import tempfile
@@ -23,6 +21,7 @@ import numpy as np
 from benchmarks.interleaved import arguments
 from benchmarks.rows import Subject, report_scale
 from benchmarks.simulate_scale import VIEWED, Job, Network, Speed, seconds
+from benchmarks.workers import free_addresses, tf_config
 from dc_keras.runs.run_directory import RunDirectory
 from tools.write_tables import REPOSITORY
 
@@ -110,24 +109,18 @@ def train(run_dir: pathlib.Path, data: pathlib.Path, workers: int, batch: int) -
         *(f"--batch_size={batch}", f"--reassign={PART}", "--epochs=1"),
         *("--strategy=multi_worker", "--fit=crop_large", "--keep_checkpoints=1"),
     ]
-    sockets = [socket.socket() for _ in range(workers)]
-    for one in sockets:
-        one.bind(("localhost", 0))
-    addresses = [f"localhost:{one.getsockname()[1]}" for one in sockets]
-    for one in sockets:
-        one.close()
+    addresses = free_addresses(workers)
     cores = sorted(os.sched_getaffinity(0))
     started = []
     for rank in range(workers):
-        task = {"type": "worker", "index": rank}
-        config = json.dumps({"cluster": {"worker": addresses}, "task": task})
+        place = {"TF_CONFIG": tf_config(addresses, rank), "CUDA_VISIBLE_DEVICES": ""}
         own = str(cores[rank]) if workers <= len(cores) else ",".join(map(str, cores))
         started.append(
             subprocess.Popen(
                 ["taskset", "--cpu-list", own, sys.executable, "train.py", *flags]
                 + [f"--run_dir={run_dir if rank == 0 else f'{run_dir}-{rank}'}"],
                 cwd=REPOSITORY,
-                env=os.environ | ONE_THREAD | {"TF_CONFIG": config, "CUDA_VISIBLE_DEVICES": ""},
+                env=os.environ | ONE_THREAD | place,
                 stdout=subprocess.DEVNULL,
             )
         )

@@ -1,35 +1,16 @@
 """Several workers of one training as real processes on this machine."""
 
-import json
 import os
-import socket
 import subprocess
 import sys
 import time
 
+from benchmarks.workers import free_addresses, tf_config
 from repository import REPOSITORY
 from tiny import FLAGS
 
 # Exchanges of processes that share two cores wait for each other.
 LIMIT = 300
-
-
-def free_addresses(count):
-    """Addresses on this machine that nothing listens on."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for one in sockets:
-            one.bind(("localhost", 0))
-        return [f"localhost:{one.getsockname()[1]}" for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
-
-
-def tf_config(addresses, rank):
-    """What tells one of them which it is."""
-    task = {"type": "worker", "index": rank}
-    return json.dumps({"cluster": {"worker": addresses}, "task": task})
 
 
 class Worker:

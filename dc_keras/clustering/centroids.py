@@ -53,14 +53,21 @@ def cluster_means(
         Means, float64 `(num_clusters, dim)`, 0 for an empty cluster, and sizes, int64
         `(num_clusters,)`.
     """
+    sums, sizes = cluster_sums(descriptors, assignments, num_clusters)
+    return sums / np.maximum(sizes, 1)[:, None], sizes
+
+
+def cluster_sums(
+    descriptors: np.ndarray, assignments: np.ndarray, num_clusters: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """As `cluster_means`, but the sums of the members."""
     sums = np.zeros((num_clusters, descriptors.shape[1]))
     for first in range(0, len(descriptors), _BLOCK):
         members = assignments[first : first + _BLOCK]
         ones = (np.ones(len(members)), (members, np.arange(len(members))))
         membership = scipy.sparse.csr_array(ones, shape=(num_clusters, len(members)))
         sums += membership @ descriptors[first : first + _BLOCK].astype(np.float64)
-    sizes = np.bincount(assignments, minlength=num_clusters)
-    return sums / np.maximum(sizes, 1)[:, None], sizes
+    return sums, np.bincount(assignments, minlength=num_clusters)
 
 
 def flat_index(dim: int, *, inner_product: bool = False) -> faiss.Index:

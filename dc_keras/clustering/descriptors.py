@@ -7,7 +7,7 @@ of all images, 19.5 GiB for ImageNet, are never held.
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 from tqdm import tqdm
@@ -83,14 +83,11 @@ def compute_descriptors(
         total=len(share), desc="features", unit=" images", disable=not progress, leave=False
     ) as bar:
         features = np.empty((0, 0), np.float32)
-        start = 0
-        for batch in extract(own_sample):
-            if start == 0:
+        for place, batch in _placed(extract, own_sample, bar):
+            if place.start == 0:
                 _check_fits_memory((len(sample), batch.shape[1]), (len(share), pca_dim))
                 features = np.empty((len(own_sample), batch.shape[1]), np.float32)
-            features[start : start + len(batch)] = _check_finite(batch)
-            start += len(batch)
-            bar.update(len(batch))
+            features[place] = batch
         started = time.monotonic()
         if workers is ALONE:
             whitening = fit_whitening(features, pca_dim, whiten=whiten, copy=False)
@@ -105,15 +102,22 @@ def compute_descriptors(
         return_freed_memory()
         descriptors = np.empty((len(share), whitening.output_dim), np.float32)
         descriptors[own_sample - first] = of_sample
-        start = 0
-        for batch in extract(rest) if len(rest) else ():
-            at = rest[start : start + len(batch)] - first
-            descriptors[at] = whitening.apply(_check_finite(batch))
-            start += len(batch)
-            bar.update(len(batch))
+        for place, batch in _placed(extract, rest, bar):
+            descriptors[rest[place] - first] = whitening.apply(batch)
     if workers is ALONE:
         return Descriptors(descriptors, whitening, pca_seconds)
     return Descriptors(SpreadRows(descriptors, first, num_images, workers), whitening, pca_seconds)
+
+
+def _placed(
+    extract: Callable[[np.ndarray], Iterable[np.ndarray]], indices: np.ndarray, bar: tqdm
+) -> Iterator[tuple[slice, np.ndarray]]:
+    """Batches of features that are finite, and where they stand among the images asked for."""
+    start = 0
+    for batch in extract(indices) if len(indices) else ():
+        yield slice(start, start + len(batch)), _check_finite(batch)
+        start += len(batch)
+        bar.update(len(batch))
 
 
 def _spread(features: np.ndarray, first: int, total: int, workers: Workers) -> SpreadRows:

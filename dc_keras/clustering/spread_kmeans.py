@@ -13,7 +13,7 @@ import numpy as np
 from faiss.contrib.clustering import reassign_centroids
 from tqdm import tqdm
 
-from dc_keras.clustering.centroids import cluster_means, flat_index, nearest_and_squares
+from dc_keras.clustering.centroids import cluster_sums, flat_index, nearest_and_squares
 from dc_keras.clustering.diffusion import unit_rows
 from dc_keras.clustering.spread import SpreadRows
 
@@ -61,13 +61,15 @@ def lloyd(
     centroids = points[starting_rows(len(points), num_clusters, seed)]
     if spherical:
         centroids = unit_rows(centroids)
+    # |x - c|^2 = |x|^2 - 2 x.c + 1 for centroids of unit length, which are searched by x.c.
+    squares = _sum_of_squares(points.own) if spherical else None
     objectives: list[float] = []
     for _ in tqdm(
         range(iterations), desc="k-means", unit=" iterations", disable=not progress, leave=False
     ):
-        nearest, objective = _nearest(points.own, centroids, spherical)
-        means, counts = cluster_means(points.own, nearest, num_clusters)
-        sums, counts, objective = _totals(points, means * counts[:, np.newaxis], counts, objective)
+        nearest, objective = _nearest(points.own, centroids, squares)
+        sums, counts = cluster_sums(points.own, nearest, num_clusters)
+        sums, counts, objective = _totals(points, sums, counts, objective)
         objectives.append(objective / len(points))
         before, centroids = centroids, (sums / np.maximum(counts, 1)[:, np.newaxis])
         centroids = centroids.astype(np.float32)
@@ -104,17 +106,25 @@ def _totals(
     return sums, everything[sums.size : -1].astype(np.int64), float(everything[-1])
 
 
+def _sum_of_squares(points: np.ndarray) -> float:
+    return float(np.einsum("ij,ij->", points, points, dtype=np.float64))
+
+
 def _nearest(
-    points: np.ndarray, centroids: np.ndarray, spherical: bool
+    points: np.ndarray, centroids: np.ndarray, squares: float | None
 ) -> tuple[np.ndarray, float]:
-    """Nearest centroids, int32 `(m,)`, and the sum of squared distances to them."""
-    if not spherical:
+    """Nearest centroids, int32 `(m,)`, and the sum of squared distances to them.
+
+    Args:
+        points: float32 `(m, dim)`.
+        centroids: float32 `(num_clusters, dim)`.
+        squares: Of the points, their sum, where centroids have unit length.
+    """
+    if squares is None:
         squared, nearest = nearest_and_squares(points, centroids)
         return nearest, float(squared.sum(dtype=np.float64))
     index = flat_index(centroids.shape[1], inner_product=True)
     index.add(centroids)
     similarity, nearest = index.search(points, 1)
-    # |x - c|^2 = |x|^2 - 2 x.c + 1
-    squares = np.einsum("ij,ij->", points, points, dtype=np.float64)
     objective = squares - 2 * similarity.sum(dtype=np.float64) + len(points)
     return nearest[:, 0].astype(np.int32), float(objective)

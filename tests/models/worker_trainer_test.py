@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from benchmarks.workers import free_addresses, tf_config
 from dc_keras.machine import make_strategy
 from dc_keras.models.worker_trainer import own_batches
 from marks import LONG
 from repository import REPOSITORY
-from worker_processes import free_addresses, tf_config
 
 SCRIPT = """
 import tensorflow as tf
