@@ -198,6 +198,17 @@ def make_strategy(name: str = "auto", virtual_devices: int = 0):
     return tf.distribute.MirroredStrategy(devices, cross_device_ops=reduction)
 
 
+def devices_of(strategy) -> tuple[str, ...]:
+    """Names of this process's devices that a strategy trains on; other workers have others."""
+    import tensorflow as tf
+
+    try:
+        return tuple(strategy.extended.worker_devices)
+    except RuntimeError:
+        # TensorFlow's own place, without a strategy, tells its device by what is made there.
+        return (tf.zeros([]).device,)
+
+
 def compiles_steps(choice: str, num_steps: int, *, deterministic: bool) -> bool:
     """Whether XLA compiles the training step; call it in the scope of the run's strategy.
 

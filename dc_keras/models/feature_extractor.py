@@ -7,15 +7,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from dc_keras.machine import devices_of
+
 # The layer whose outputs, before their ReLU, are the features of the method.
 FEATURES = "fc7"
-
-
-def local_replicas(strategy: tf.distribute.Strategy) -> int:
-    """Replicas of this process; other workers may have more."""
-    # TensorFlow's own place, without a strategy, does not tell its device.
-    alone = strategy.num_replicas_in_sync == 1
-    return 1 if alone else len(strategy.extended.worker_devices)
 
 
 class FeatureExtractor:
@@ -31,7 +26,7 @@ class FeatureExtractor:
     def __init__(self, model: keras.Model):
         self._model = model
         self._strategy = model.distribute_strategy
-        self._replicas = local_replicas(self._strategy)
+        self._replicas = len(devices_of(self._strategy))
         self._step: Callable | None = None
         self._size = 0
 

@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterator
 
 import tensorflow as tf
 
+from dc_keras.machine import devices_of
 from dc_keras.models.deepcluster import DeepCluster
-from dc_keras.models.feature_extractor import local_replicas
 
 
 class WorkerTrainer(DeepCluster):
@@ -42,7 +42,7 @@ def trainer_under(strategy: tf.distribute.Strategy) -> type[DeepCluster]:
 
 def own_batches(
     strategy: tf.distribute.Strategy,
-    make: Callable[[], tf.data.Dataset],
+    dataset: tf.data.Dataset,
     steps: int,
     read: Callable[[], Iterator] | None = None,
 ) -> tf.distribute.DistributedDataset:
@@ -50,13 +50,12 @@ def own_batches(
 
     Args:
         strategy: Of several workers, or replicas.
-        make: Makes this worker's batches: of a step one for each of its replicas, in turn.
+        dataset: This worker's batches: of a step one for each of its replicas, in turn.
         steps: Steps in an epoch.
         read: Iterates over them, where this is more than `iter`; of one replica alone.
     """
-    dataset = make()
     batches = strategy.distribute_datasets_from_function(lambda context: dataset)
-    if local_replicas(strategy) == 1:
+    if len(devices_of(strategy)) == 1:
         return _undistributed(type(batches))(dataset, steps, read or (lambda: iter(dataset)))
     # TensorFlow counts the batches of all replicas of a worker, and Keras takes them for steps.
     batches._cardinality = steps

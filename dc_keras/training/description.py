@@ -9,6 +9,7 @@ from dc_keras.assembly import Schedule
 from dc_keras.clustering.centroids import kmeans_devices
 from dc_keras.config import TrainingConfig
 from dc_keras.data.sources.image_source import ImageSource
+from dc_keras.machine import devices_of
 
 
 def describe_run(
@@ -34,7 +35,7 @@ def describe_run(
         labels = f"{len(source.class_names)} classes, used for the log alone"
     end_of_start = "\n" if start else ""
     replicas = strategy.num_replicas_in_sync
-    own = _devices_of(strategy)
+    own = devices_of(strategy)
     devices = ", ".join(device.rpartition("device:")[2] for device in own)
     if len(own) < replicas:
         devices += f" of each of {replicas // len(own)} workers"
@@ -53,14 +54,6 @@ def describe_run(
         f"{describe_settings(config)}\n"
         f"Run:      {config.run_dir}"
     )
-
-
-def _devices_of(strategy: tf.distribute.Strategy) -> tuple[str, ...]:
-    """The devices of this process that a strategy trains on."""
-    if strategy is tf.distribute.get_strategy():
-        # TensorFlow's own place tells its device by what is made there.
-        return (tf.zeros([]).device,)
-    return strategy.extended.worker_devices
 
 
 def describe_clustering(config: TrainingConfig) -> str:

@@ -7,9 +7,10 @@
 All of it happens in one `model.fit`; `Recluster` does the first line at the beginning of an epoch.
 """
 
+import contextlib
 import dataclasses
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -19,21 +20,14 @@ from dc_keras import assembly
 from dc_keras.assembly import Schedule
 from dc_keras.clustering.spread import ALONE, Workers
 from dc_keras.config import TrainingConfig
-from dc_keras.data.batches.share import WHOLE, Share
 from dc_keras.data.batches.training import TrainingBatches
 from dc_keras.data.sources.stand_ins import LOOK_AHEAD, ReadingOn, SourceWithStandIns
 from dc_keras.errors import InputError
 from dc_keras.machine import MULTI_WORKER
 from dc_keras.models.deepcluster import DeepCluster, plain_network
-from dc_keras.models.feature_extractor import (
-    FEATURES,
-    FeatureExtractor,
-    feature_model,
-    local_replicas,
-)
-from dc_keras.models.worker_trainer import own_batches
-from dc_keras.runs.checkpoints import Checkpoint, Place, verify
-from dc_keras.runs.run_directory import RunDirectory, first_readable
+from dc_keras.models.feature_extractor import FEATURES, FeatureExtractor, feature_model
+from dc_keras.runs.checkpoints import Checkpoint, Place
+from dc_keras.runs.run_directory import RunDirectory
 from dc_keras.runs.trained_model import TrainedModel, is_complete, save_model
 from dc_keras.seeds import numpy_rng
 from dc_keras.starting_weights import starting_network
@@ -51,15 +45,15 @@ from dc_keras.training.resuming import (
     Cadence,
     RestoreEpochState,
     SaveCheckpoint,
-    checkpoints_to_try,
     load_latest,
     restored_turn,
+    with_files_of_run,
 )
 from dc_keras.training.same_weights import SameWeights
 from dc_keras.training.turn import Turn
+from dc_keras.training.worker_batches import batches_of_worker, share_of_batches
 from dc_keras.workers.agreement import check_same
 from dc_keras.workers.joining import Joined, joined
-from dc_keras.workers.run_files import bring_run
 
 
 def conclude(run_dir: str) -> RunDirectory:
@@ -386,56 +380,6 @@ def callbacks_in_order(
     return [same_weights, recluster, restore_state, monitor, table, save]
 
 
-def with_files_of_run(
-    config: TrainingConfig, run: RunDirectory, workers: Workers
-) -> TrainingConfig:
-    """Brings what a run goes on from to all workers; the settings tell where it is on this one."""
-    if workers is ALONE:
-        return config
-    checkpoint = None
-    if workers.rank == 0 and (candidates := checkpoints_to_try(run, config.resume)):
-        checkpoint, _ = first_readable(candidates, verify)
-    brought = bring_run(run, checkpoint, workers)
-    if workers.rank == 0:
-        return config
-    return dataclasses.replace(config, resume=str(brought) if brought else "auto")
-
-
-def share_of_batches(workers: Workers, strategy: tf.distribute.Strategy) -> Share:
-    """The rows of each batch that a worker trains on: a part for each of its replicas."""
-    if workers is ALONE:
-        return WHOLE
-    own = local_replicas(strategy)
-    return Share(workers.rank * own, own, strategy.num_replicas_in_sync)
-
-
-def batches_for_fit(
-    model: DeepCluster, batches: TrainingBatches, first_step: int, reading: ReadingOn
-) -> tf.data.Dataset | tf.distribute.DistributedDataset:
-    """The rest of an epoch's batches, as Keras takes them."""
-    strategy, left = model.distribute_strategy, batches.steps - first_step
-    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
-        return batches.dataset(first_step)
-
-    def read() -> Iterator:
-        # By itself, since others wait within the step: they cannot begin the epoch again.
-        step = first_step
-
-        def place():
-            return step
-
-        def upcoming():
-            return batches.upcoming(step, LOOK_AHEAD)
-
-        while step < batches.steps:
-            with reading.past_errors(place, upcoming):
-                for batch in batches.dataset(step):
-                    yield batch
-                    step += 1
-
-    return own_batches(strategy, lambda: batches.dataset(first_step), left, read)
-
-
 def fit(
     model: DeepCluster,
     batches: TrainingBatches,
@@ -462,11 +406,15 @@ def fit(
     def upcoming():
         return batches.upcoming(save.place.step, LOOK_AHEAD)
 
+    strategy = model.distribute_strategy
+    several = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
     while save.place.epoch < epochs:
         epoch, step = save.place
-        with reading.past_errors(place, upcoming):
+        with contextlib.nullcontext() if several else reading.past_errors(place, upcoming):
             model.fit(
-                batches_for_fit(model, batches, step, reading),
+                batches_of_worker(strategy, batches, step, reading)
+                if several
+                else batches.dataset(first_step=step),
                 # An epoch that is taken up is shorter than others, and a fit of its own.
                 epochs=epoch + 1 if step else epochs,
                 initial_epoch=epoch,

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from dc_keras.clustering.spread import ALONE, Workers
+from dc_keras.config import TrainingConfig
 from dc_keras.errors import InputError
 from dc_keras.models.deepcluster import DeepCluster
 from dc_keras.runs.checkpoints import (
@@ -18,11 +19,13 @@ from dc_keras.runs.checkpoints import (
     epoch_state,
     load_checkpoint,
     restore_epoch_state,
+    verify,
 )
 from dc_keras.runs.run_directory import RunDirectory, first_readable
 from dc_keras.training.collapse import check_loss, check_weights
 from dc_keras.training.interruption import Interruption
 from dc_keras.training.turn import Turn
+from dc_keras.workers.run_files import bring_run
 
 
 def checkpoints_to_try(run: RunDirectory, resume: str) -> Sequence[pathlib.Path]:
@@ -36,6 +39,21 @@ def checkpoints_to_try(run: RunDirectory, resume: str) -> Sequence[pathlib.Path]
     if resume not in ("auto", "never") and (run.holds(resume) or not candidates):
         return [pathlib.Path(resume)]
     return candidates
+
+
+def with_files_of_run(
+    config: TrainingConfig, run: RunDirectory, workers: Workers
+) -> TrainingConfig:
+    """Brings what a run goes on from to all workers; the settings tell where it is on this one."""
+    if workers is ALONE:
+        return config
+    checkpoint = None
+    if workers.rank == 0 and (candidates := checkpoints_to_try(run, config.resume)):
+        checkpoint, _ = first_readable(candidates, verify)
+    brought = bring_run(run, checkpoint, workers)
+    if workers.rank == 0:
+        return config
+    return dataclasses.replace(config, resume=str(brought) if brought else "auto")
 
 
 def load_latest(

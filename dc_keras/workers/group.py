@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import tensorflow as tf
 
+from dc_keras.machine import devices_of
+
 # Numbers that travel at a time: messages of gRPC must stay below 2 GB.
 _AT_A_TIME = 1 << 24
 
@@ -73,7 +75,7 @@ class WorkerGroup:
 
     def _adding(self, kind: str) -> Callable:
         """Makes the exchange of vectors of a type."""
-        replicas = len(self.strategy.extended.worker_devices)
+        replicas = len(devices_of(self.strategy))
 
         def on_replica(values):
             context = tf.distribute.get_replica_context()

@@ -40,7 +40,7 @@ dataset = tf.data.Dataset.from_tensors(batch).repeat(3)
 if DISTRIBUTED:
     batches = strategy.distribute_datasets_from_function(lambda context: dataset)
 else:
-    batches = own_batches(strategy, lambda: dataset, 3)
+    batches = own_batches(strategy, dataset, 3)
 print("fitted", sorted(model.fit(batches, verbose=0, shuffle=False).history))
 """
 
@@ -96,11 +96,8 @@ def test_steps_are_counted_once_whatever_the_replicas(two_devices, replicas):
     strategy = make_strategy(replicas, 2)
     count = strategy.num_replicas_in_sync
 
-    def make():
-        numbers = np.arange(3 * count, dtype=np.float32)
-        return tf.data.Dataset.from_tensor_slices(numbers).batch(1)
-
-    batches = own_batches(strategy, make, steps=3)
+    numbers = np.arange(3 * count, dtype=np.float32)
+    batches = own_batches(strategy, tf.data.Dataset.from_tensor_slices(numbers).batch(1), steps=3)
     assert batches.cardinality == 3
     with strategy.scope():
         import keras

@@ -171,9 +171,7 @@ class ReadingOn:
         """
         try:
             yield
-        except READ_ERRORS as error:
-            if "ollective ops is aborted" in (error.message or ""):
-                raise  # No image: another worker has ended.
+        except READ_ERRORS:
             # What cannot be found again may have passed: a network drive that was busy.
             if not self._source.replace_unreadable(upcoming()) and self._failed_at == place():
                 raise
