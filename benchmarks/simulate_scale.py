@@ -170,12 +170,12 @@ def memory(job: Job, workers: int) -> dict[str, float]:
     }
 
 
-# An H100 with 16 cores, docs/data/gpu.csv: features at 4,276 images/s but reading at 2,451, steps
+# An H100 with 16 cores, docs/data/gpu.csv: features at 4,276 images/s but reading at 2,553, steps
 # that are not compiled (XLA compiles those of one device alone) at 1,041 images/s, k-means of
 # ImageNet's size in 13.5 s. PCA on two cores. Seconds of a pass, a clustering and a turn, and the
 # network of 100 Gbit/s, four fifths of which arrive, and 1 ms, are taken for granted.
 H100 = Speed(
-    image=1 / 2451,
+    image=1 / 2553,
     extraction=2.0,
     pca_row=2.3e-4,
     pca=0.0,

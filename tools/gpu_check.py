@@ -14,7 +14,7 @@ the check itself works.
     xla         and xla_tf32: the same, compiled by XLA
     pytorch     and pytorch_compiled: the same network in PyTorch, of the Python of --pytorch
     kmeans      k-means at the size of ImageNet, and a smaller one; kmeans_cpu: that again, and PCA
-    photographs and arrays: what reading and augmenting delivers, and what training takes of it
+    pipeline    what reading and augmenting delivers of files and arrays, and training takes of it
     parity      features of the GPU beside those of the CPU
     run         a small run of train.py and its evaluation
     resume      a run that is taken up, beside one that was not: equal bit by bit
@@ -429,27 +429,23 @@ def clustering(on: str) -> Callable[[Task], Iterator[Row]]:
     return work
 
 
-def photographs(task: Task) -> Iterator[Row]:
-    """What comes of JPEG files."""
-    has_gpu()
-    from dc_keras.data.sources.open import open_source
-
-    folder = task.photos or str(_made_up_photographs(task))
-    yield from _pipeline_rows(task, "photographs as JPEG", open_source(folder))
-
-
-def arrays(task: Task) -> Iterator[Row]:
-    """What comes of images that are decoded."""
+def pipeline(task: Task) -> Iterator[Row]:
+    """What reading and augmenting delivers of files and of decoded images, and training takes."""
     has_gpu()
     from dc_keras.data.sources.arrays import ArraySource
+    from dc_keras.data.sources.open import open_source
 
+    with in_precision("bfloat16"):
+        model = trainer(task.size, xla=task.size is not TINY)
+    folder = task.photos or str(_made_up_photographs(task))
+    yield from _pipeline_rows(task, "photographs as JPEG", open_source(folder), model)
     held = np.random.default_rng(0).integers(0, 256, (500, 256, 256, 3), dtype=np.uint8)
-    source = ArraySource(held, [str(row) for row in range(len(held))])
-    yield from _pipeline_rows(task, "arrays of 256 px", source)
+    decoded = ArraySource(held, [str(row) for row in range(len(held))])
+    yield from _pipeline_rows(task, "arrays of 256 px", decoded, model)
 
 
-def _pipeline_rows(task: Task, name: str, source) -> Iterator[Row]:
-    """What reading and augmenting delivers, and what training takes of it."""
+def _pipeline_rows(task: Task, name: str, source, model) -> Iterator[Row]:
+    """What comes of some images, and what training takes of it."""
     import keras
 
     from dc_keras.data.batches.listed import NaturalSampler
@@ -458,8 +454,6 @@ def _pipeline_rows(task: Task, name: str, source) -> Iterator[Row]:
 
     size = task.size
     steps = size.fed // size.usual_batch
-    with in_precision("bfloat16"):
-        model = trainer(size, xla=size is not TINY)
     for colours in (0.0, 1.0):
         sampler = NaturalSampler(len(source), size.fed)
         sampler.set_labels(np.zeros(len(source), np.int32))
@@ -601,9 +595,8 @@ PARTS = {
     "devices": Part(devices),
     "bfloat16": Part(steps("bfloat16")),
     "xla": Part(steps("bfloat16", xla=True), 120.0),
+    "pipeline": Part(pipeline, 180.0),
     "resume": Part(resume, 150.0),
-    "photographs": Part(photographs, 150.0),
-    "arrays": Part(arrays, 150.0),
     "kmeans_cpu": Part(clustering("CPU"), environment=HIDDEN),
     "kmeans": Part(clustering("GPU")),
     "tf32": Part(steps("tf32")),

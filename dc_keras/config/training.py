@@ -436,9 +436,9 @@ class TrainingConfig(Config):
     )
     xla: str = flag(
         "auto",
-        "Whether XLA compiles the training step. auto: on one NVIDIA GPU (compute capability 7 to "
-        "9), from 10,000 steps on and without --deterministic; it takes a minute at the first "
-        "step, and then about a third of the time. On CPUs it is slower.",
+        "Whether XLA compiles training steps and extraction. auto: on one NVIDIA GPU (compute "
+        "capability 7 to 9), from 10,000 steps on and without --deterministic; it takes a minute "
+        "at the first step, and then about a third of the time. On CPUs it is slower.",
         choices=XLA,
         may_change=True,
     )

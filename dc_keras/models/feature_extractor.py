@@ -21,10 +21,13 @@ class FeatureExtractor:
     Args:
         model: From images to features; called with `training=False`: batch norm uses its running
             statistics and dropout is inactive.
+        xla: Whether XLA compiles the forward pass, which takes a while and pays on a GPU, over many
+            images. With one replica only.
     """
 
-    def __init__(self, model: keras.Model):
+    def __init__(self, model: keras.Model, *, xla: bool = False):
         self._model = model
+        self._xla = xla
         self._strategy = model.distribute_strategy
         self._replicas = len(devices_of(self._strategy))
         self._step: Callable | None = None
@@ -99,7 +102,7 @@ class FeatureExtractor:
         def compute(images):
             return self._strategy.run(on_replica, args=(images,))
 
-        traced = tf.function(compute, autograph=False)
+        traced = tf.function(compute, autograph=False, jit_compile=self._xla)
         # Called as it is, TensorFlow would warn of tracing where several networks are compared.
         return traced.get_concrete_function(shares)
 

@@ -296,7 +296,8 @@ def make_clusterer(
 ) -> ImageClusterer:
     """Makes what clusters the images by the features of the model as it is."""
     with model.distribute_strategy.scope():
-        extractor = FeatureExtractor(feature_model(model, FEATURES))
+        # Where compiling the training step pays, it does for the passes that are clustered.
+        extractor = FeatureExtractor(feature_model(model, FEATURES), xla=bool(model.jit_compile))
     # Views are clustered as images are, whatever the size of training crops.
     augmentation = dataclasses.replace(assembly.augmentation(config), image_size=config.image_size)
     return ImageClusterer(

@@ -35,15 +35,16 @@ class WorkerGroup:
 
     def total(self, values: np.ndarray) -> np.ndarray:
         """The sum of all workers' arrays of one shape and type, elementwise."""
-        kind = values.dtype.name
+        # TensorFlow adds up no 32-bit integers of GPUs.
+        kind = "int64" if values.dtype == np.int32 else values.dtype.name
         if kind not in self._exchanges:
             self._exchanges[kind] = self._adding(kind)
-        flat = np.ascontiguousarray(values).reshape(-1)
+        flat = np.ascontiguousarray(values, kind).reshape(-1)
         found = np.empty_like(flat)
         for start in range(0, len(flat), _AT_A_TIME):
             part = slice(start, start + _AT_A_TIME)
             found[part] = self._local(self._exchanges[kind](tf.constant(flat[part])))
-        return found.reshape(values.shape)
+        return found.astype(values.dtype, copy=False).reshape(values.shape)
 
     def from_first(self, compute: Callable[[], Sequence[np.ndarray]]) -> list[np.ndarray]:
         """What the first worker computes, to all of them."""
@@ -67,11 +68,11 @@ class WorkerGroup:
         self.total(np.zeros(1, np.int32))
 
     def _bytes_from_first(self, given: bytes, size: int) -> bytes:
-        """Bytes of the first worker to all, as 32-bit integers: collectives know no bytes."""
-        padded = np.zeros(-(-size // 4) * 4, np.uint8)
+        """Bytes of the first worker to all, as 64-bit integers: collectives know no bytes."""
+        padded = np.zeros(-(-size // 8) * 8, np.uint8)
         if self.rank == 0:
             padded[:size] = np.frombuffer(given, np.uint8)
-        return self.total(padded.view(np.int32)).tobytes()[:size]
+        return self.total(padded.view(np.int64)).tobytes()[:size]
 
     def _adding(self, kind: str) -> Callable:
         """Makes the exchange of vectors of a type."""

@@ -55,6 +55,20 @@ def test_a_replica_without_images_does_no_harm(two_devices, n):
         np.testing.assert_allclose(one, mirrored, atol=1e-5)
 
 
+def test_compiled_features_are_the_same():
+    images = np.random.default_rng(9).integers(0, 256, (11, 32, 32, 3), dtype="uint8")
+    network = build_vgg16(NetworkOptions(image_size=32, width=0.0625), 4)
+    model = feature_model(network, "relu5_3", "fc7")
+    plain, compiled = (
+        [np.concatenate(parts) for parts in zip(*found, strict=True)]
+        for xla in (False, True)
+        for found in [FeatureExtractor(model, xla=xla)(in_batches(images, 8))]
+    )
+    for one, other in zip(plain, compiled, strict=True):
+        # Sums in another order, on features of size 1 and below.
+        np.testing.assert_allclose(one, other, atol=1e-5)
+
+
 def test_several_outputs():
     inputs = keras.Input((2, 2, 3), dtype="uint8")
     x = keras.layers.Rescaling(1.0)(inputs)

@@ -69,9 +69,7 @@ def test_unknown_parts_are_refused(tmp_path):
     "parts",
     [
         pytest.param({"devices": 7, "bfloat16": 2}, marks=pytest.mark.slow),
-        pytest.param(
-            {"parity": 4, "xla": 2, "photographs": 4, "arrays": 4, "kmeans": 2}, marks=LONG
-        ),
+        pytest.param({"parity": 4, "xla": 2, "pipeline": 8, "kmeans": 2}, marks=LONG),
         pytest.param({"run": 3, "resume": 1, "mirrored": 1}, marks=LONG),
     ],
 )

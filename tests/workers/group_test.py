@@ -25,6 +25,15 @@ def test_a_worker_counts_once_whatever_its_replicas(alone, kind, shape, monkeypa
     np.testing.assert_array_equal(total, values)
 
 
+def test_no_exchange_is_of_32_bit_integers(alone):
+    """TensorFlow adds up none of those on GPUs; arrays of such types come back as they went."""
+    for kind in ("int32", "int64", "float32", "float64"):
+        alone.total(np.arange(3, dtype=kind))
+    alone.barrier()
+    alone.from_first(lambda: [np.arange(5, dtype="int32")])
+    assert set(alone._exchanges) == {"int64", "float32", "float64"}
+
+
 def test_what_the_first_computes_keeps_types_and_shapes(alone):
     given = [
         np.float32(3.5),
