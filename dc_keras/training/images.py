@@ -7,12 +7,13 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from dc_keras.clustering.spread import ALONE, Workers
 from dc_keras.data.pixels.center_crop import shown_part
 from dc_keras.data.pixels.options import CROPS, USUAL, PixelOptions
 from dc_keras.data.sources.decoded import hold_decoded
 from dc_keras.data.sources.image_source import ImageSource
 from dc_keras.data.sources.inspection import (
-    leave_out_unreadable,
+    drop_unreadable,
     read_unreadable,
     write_unreadable,
 )
@@ -23,6 +24,8 @@ from dc_keras.data.sources.stand_ins import SourceWithStandIns
 from dc_keras.data.sources.value_range import SEE_FLAG, with_value_range
 from dc_keras.errors import InputError
 from dc_keras.runs.run_directory import RunDirectory
+from dc_keras.workers.agreement import check_same
+from dc_keras.workers.shared_inspection import inspect_together
 
 # In the folder of the run: path and kind of what lies among the images and is not used.
 PASSED_OVER = "passed_over.csv"
@@ -56,16 +59,23 @@ class ImageOptions:
     final_clusters: int = 0
 
 
-def open_images(options: ImageOptions, run: RunDirectory) -> SourceWithStandIns:
+def open_images(
+    options: ImageOptions, run: RunDirectory, workers: Workers = ALONE
+) -> SourceWithStandIns:
     """Opens the images of a run and records them in its folder.
 
     A new run looks at every file and leaves out what cannot be read; where images of 16 bits have
     no range, it finds one, which is among the source's options. A run that goes on takes the images
     of its manifest, and others of them in place of those that are gone.
 
+    Args:
+        options: Which images, and how they are read.
+        run: The folder.
+        workers: Who all open the images of the run, and share the looking.
+
     Raises:
-        InputError: If there are no images, too many bad ones, or fewer than clusters, or if too
-            many images of the manifest are gone.
+        InputError: If there are no images, too many bad ones, or fewer than clusters, if too many
+            images of the manifest are gone, or if another worker finds others.
     """
 
     def report(reasons: Mapping[str, str]) -> None:
@@ -77,6 +87,7 @@ def open_images(options: ImageOptions, run: RunDirectory) -> SourceWithStandIns:
         )
 
     source = open_source(options.data_dir, options.labels, options.pixels)
+    check_same("images", source.names, workers, "Give all of them the same, under the same names.")
     if run.exists():
         manifest = read_manifest(run.manifest)
         for line in _describe_new(source, manifest, options, run):
@@ -86,7 +97,7 @@ def open_images(options: ImageOptions, run: RunDirectory) -> SourceWithStandIns:
         if len(positions):
             source = _decoded(source, options, run)
         return SourceWithStandIns(source, manifest.names, options.max_bad_fraction, report)
-    source = record_new(source, options, run)
+    source = record_new(source, options, run, workers)
     return SourceWithStandIns(
         _decoded(source, options, run), source.names, options.max_bad_fraction, report
     )
@@ -116,13 +127,16 @@ def _with_labels(source: ImageSource, manifest: Manifest) -> ImageSource:
     return source
 
 
-def record_new(source: ImageSource, options: ImageOptions, run: RunDirectory) -> ImageSource:
+def record_new(
+    source: ImageSource, options: ImageOptions, run: RunDirectory, workers: Workers = ALONE
+) -> ImageSource:
     """Leaves out what cannot be read or is no image, and writes the manifest and lists of these.
 
     Args:
         source: The images of a new run, all that were found.
         options: How many clusters they are for, and how they are read.
         run: Its folder is made.
+        workers: Who all do this with the same images, and look at them together.
 
     Returns:
         Those that can be read, with the range of their values.
@@ -134,9 +148,8 @@ def record_new(source: ImageSource, options: ImageOptions, run: RunDirectory) ->
     for line in [*found, *describe_labels(source, options.labels)]:
         print(line)
     check_number_of_clusters(options.num_clusters, len(source), options.final_clusters)
-    readable, seen = leave_out_unreadable(
-        source, options.max_bad_fraction, progress=sys.stderr.isatty()
-    )
+    seen = inspect_together(source, workers, progress=sys.stderr.isatty())
+    readable = drop_unreadable(source, seen.unreadable, options.max_bad_fraction)
     check_number_of_clusters(options.num_clusters, len(readable), options.final_clusters)
     run.path.mkdir(parents=True, exist_ok=True)
     if source.findings.passed_over:

@@ -52,7 +52,6 @@ from dc_keras.training.resuming import (
 from dc_keras.training.same_weights import SameWeights
 from dc_keras.training.turn import Turn
 from dc_keras.training.worker_batches import batches_of_worker, share_of_batches
-from dc_keras.workers.agreement import check_same
 from dc_keras.workers.joining import Joined, joined
 
 
@@ -135,8 +134,7 @@ def _train(
     strategy = one.strategy or assembly.prepare_devices(config)
     # Weights that do not fit are told of before all images are looked at.
     starting = starting_network(config, run, strategy)
-    source = open_images(image_options(config), run)
-    check_same("images", source.names, workers, "Give all of them the same, under the same names.")
+    source = open_images(image_options(config), run, workers)
     config = assembly.with_pixel_options(config, source.options)
     config.save(run.flags)
     schedule = Schedule.of(config, len(source))

@@ -47,13 +47,28 @@ def check_same(what: str, lines: Sequence[str], workers: Workers, remedy: str) -
     mine = lines[line].encode(errors="backslashreplace") if line < len(lines) else b""
     found = []
     for rank in range(workers.count):
-        received = _from(rank, mine, workers).decode(errors="replace")
+        received = bytes_of(rank, mine, workers).decode(errors="replace")
         found.append(f"  worker {rank}: {received or 'nothing'} (of {counts[rank]:,})")
     raise InputError(
         f"The workers of a run differ in their {what}. Received, of number {line + 1}:\n"
         + "\n".join(found)
         + f"\nExpected the same on all. {remedy}"
     )
+
+
+def bytes_of(rank: int, given: bytes, workers: Workers) -> bytes:
+    """The bytes that one worker gives, to all; all must call it.
+
+    Args:
+        rank: Of that worker.
+        given: Its bytes; those of others do not matter.
+        workers: All of them.
+    """
+    size = int(_of_each(np.array([len(given)]), workers)[rank, 0])
+    placed = np.zeros(size, np.int32)
+    if rank == workers.rank:
+        placed[:] = np.frombuffer(given, np.uint8)
+    return workers.total(placed).astype(np.uint8).tobytes()
 
 
 def _checksum(lines: Sequence[str]) -> int:
@@ -67,12 +82,3 @@ def _of_each(values: np.ndarray, workers: Workers) -> np.ndarray:
     placed = np.zeros((workers.count, len(values)), np.int64)
     placed[workers.rank] = values
     return workers.total(placed)
-
-
-def _from(rank: int, given: bytes, workers: Workers) -> bytes:
-    """The bytes of one worker, to all."""
-    size = int(_of_each(np.array([len(given)]), workers)[rank, 0])
-    placed = np.zeros(size, np.int32)
-    if rank == workers.rank:
-        placed[:] = np.frombuffer(given, np.uint8)
-    return workers.total(placed).astype(np.uint8).tobytes()

@@ -58,13 +58,14 @@ def assert_same(run, other, tolerance=1e-4):
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory):
-    """120 digits as files, by class."""
+    """120 digits as files, by class, and one that is damaged, in the second worker's share."""
     root, digits = tmp_path_factory.mktemp("digits"), load_digits()
     for i in range(120):
         path = root / str(digits.target[i]) / f"{i:03d}.png"
         path.parent.mkdir(exist_ok=True)
         pixels = (digits.images[i] * 15.9).astype("uint8")
         Image.fromarray(pixels).resize((32, 32)).save(path)
+    (root / "9" / "damaged.png").write_bytes(path.read_bytes()[:40])
     return root
 
 
@@ -89,6 +90,7 @@ def test_two_workers_do_what_one_machine_does_with_two_replicas(trained, tmp_pat
 def test_one_of_them_tells_and_writes(trained):
     run, told, _ = trained
     assert "Worker 1 of 2: begins as soon as all are there with localhost:" in told[0]
+    assert "Left out images that cannot be read: 1, listed in" in told[0]
     assert "Training: 2 epochs of 8 steps of 16 images on 2 replicas" in told[0]
     assert f"Done. The network and the cluster of each image are in {run.model}" in told[0]
     assert "Images:" not in told[1]
@@ -222,8 +224,8 @@ def test_other_images_on_one_of_them_are_refused(images, tmp_path):
         assert [worker.wait() for worker in workers] == [2, 2]
     for worker in workers:
         assert "The workers of a run differ in their images." in worker.told()
-        assert "worker 0: 3/003.png (of 120)" in worker.told()
-        assert "worker 1: 3/0035.png (of 120)" in worker.told()
+        assert "worker 0: 3/003.png (of 121)" in worker.told()
+        assert "worker 1: 3/0035.png (of 121)" in worker.told()
 
 
 @pytest.mark.slow

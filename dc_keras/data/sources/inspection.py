@@ -52,27 +52,30 @@ def find_unreadable(source: ImageSource, *, progress: bool = True) -> dict[int, 
     return dict(inspect(source, progress=progress).unreadable)
 
 
-def inspect(source: ImageSource, *, progress: bool = True) -> Inspection:
+def inspect(source: ImageSource, *, progress: bool = True, rows: range | None = None) -> Inspection:
     """Decodes every image once, by the check that serving makes, too: `decoding.check`.
 
     Args:
         source: The images. Arrays need no check.
         progress: Whether to show a progress bar.
+        rows: Which of them, where others look at the rest; None: all.
 
     Returns:
-        What was seen of them.
+        What was seen of them; of the rest nothing.
     """
+    rows = range(len(source)) if rows is None else rows
     sizes, is_deep = np.zeros((len(source), 2), np.int32), np.zeros(len(source), bool)
     if isinstance(source, ArraySource):
-        sizes[:] = source.sides
+        sizes[rows.start : rows.stop] = source.sides
         return Inspection({}, sizes, is_deep)
 
     def check(index):
         return index, *decoding.check(source.load(index), source.options)
 
-    readable = np.zeros(len(source), bool)
+    readable = np.ones(len(source), bool)
+    readable[rows.start : rows.stop] = False
     checked = unchanged(
-        tf.data.Dataset.range(len(source))
+        tf.data.Dataset.range(rows.start, rows.stop)
         .apply(in_threads(check, in_order=False))
         .ignore_errors(log_warning=False)
         .batch(PROGRESS_STEP)
@@ -81,7 +84,7 @@ def inspect(source: ImageSource, *, progress: bool = True) -> Inspection:
     # libjpeg says of each damaged file what is wrong, but not which file it is.
     with without_native_messages() as shown:
         with tqdm.tqdm(
-            total=len(source),
+            total=len(rows),
             desc="Checking images",
             unit="image",
             disable=not progress,
