@@ -19,6 +19,7 @@ the check itself works.
     run         a small run of train.py and its evaluation
     resume      a run that is taken up, beside one that was not: equal bit by bit
     mirrored    a run on two virtual devices
+    workers     a run of two processes that work together, on one card or a card each
 """
 
 import argparse
@@ -542,12 +543,13 @@ def _program(arguments: Sequence[str], seconds: float = 300.0) -> float:
 def _small_run(task: Task, name: str, **flags) -> tuple[pathlib.Path, float]:
     """Trains on digits; returns the run and how long it took."""
     run = task.scratch / name
+    return run, _program(["train.py", *_small_flags(task, run, **flags)])
+
+
+def _small_flags(task: Task, run: pathlib.Path, **flags) -> list[str]:
     settings = {"width": 1 / 16 if task.size is TINY else 0.25, "epochs": 2, **flags}
     given = [f"--{flag}={value}" for flag, value in settings.items()]
-    seconds = _program(
-        ["train.py", "--flagfile=configs/quickstart.cfg", f"--run_dir={run}", *given]
-    )
-    return run, seconds
+    return ["--flagfile=configs/quickstart.cfg", f"--run_dir={run}", *given]
 
 
 def _last_epoch(run: pathlib.Path) -> dict:
@@ -589,14 +591,78 @@ def mirrored(task: Task) -> Iterator[Row]:
     yield Row("two virtual devices", "digits", last["images_per_second"], "images/s", note)
 
 
+# NCCL refuses two workers on one card, TensorFlow's own ring of messages does not.
+_WORKER = """
+import runpy
+from dc_keras.process import prepare_process
+prepare_process()
+import tensorflow as tf
+if {ring}:
+    of = tf.distribute.experimental
+    ring = of.CommunicationOptions(implementation=of.CommunicationImplementation.RING)
+    class Ring(tf.distribute.MultiWorkerMirroredStrategy):
+        def __init__(self):
+            super().__init__(communication_options=ring)
+    tf.distribute.MultiWorkerMirroredStrategy = Ring
+runpy.run_path("train.py", run_name="__main__")
+"""
+
+
+def workers(task: Task) -> Iterator[Row]:
+    """A run of two workers on this machine, a card each or both on one, beside two replicas."""
+    sys.path.insert(0, str(REPOSITORY))
+    from benchmarks.workers import free_addresses, tf_config
+
+    cards = _number_of_cards()
+    run = task.scratch / "workers"
+    # Steps so short that rounding stays small, of heads that start with the same bits.
+    alike = {"epochs": 1, "dropout": 0, "learning_rate": 0.001, "head_start": "redrawn"}
+    flags = _small_flags(task, run, strategy="multi_worker", **alike)
+    addresses = free_addresses(2)
+    started = []
+    for rank in range(2):
+        own = {"CUDA_VISIBLE_DEVICES": str(rank)} if cards > 1 else {}
+        started.append(
+            subprocess.Popen(
+                [sys.executable, "-c", _WORKER.format(ring=cards == 1), *flags],
+                cwd=REPOSITORY,
+                env={**os.environ, "TF_CONFIG": tf_config(addresses, rank), **own},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+        )
+    told = [process.communicate(timeout=150)[0] for process in started]
+    for process, text in zip(started, told, strict=True):
+        if process.returncode:
+            raise RuntimeError(f"a worker failed: {text[-1500:]}")
+    how = "a card each" if cards > 1 else "one card" if cards else "no card"
+    found = _last_epoch(run)
+    yield Row("two workers", f"digits, {how}", found["images_per_second"], "images/s")
+    other, _ = _small_run(task, "replicas", strategy="mirrored", virtual_devices=2, **alike)
+    apart = abs(found["loss"] / _last_epoch(other)["loss"] - 1)
+    setting = "beside two replicas of one machine"
+    yield Row("two workers", setting, apart, "of the loss apart", "goal: 0.001")
+
+
+def _number_of_cards() -> int:
+    """Cards that TensorFlow sees, asked for in another process: workers need all their memory."""
+    asks = "import tensorflow as tf; print(len(tf.config.list_physical_devices('GPU')))"
+    done = subprocess.run(
+        [sys.executable, "-c", asks], capture_output=True, text=True, timeout=60, check=True
+    )
+    return int(done.stdout.split()[-1])
+
+
 HIDDEN = (("CUDA_VISIBLE_DEVICES", "-1"),)
 # What has not been measured on any GPU yet comes before what is known of one.
 PARTS = {
+    "resume": Part(resume, 150.0),
+    "workers": Part(workers, 180.0),
     "devices": Part(devices),
     "bfloat16": Part(steps("bfloat16")),
     "xla": Part(steps("bfloat16", xla=True), 120.0),
     "pipeline": Part(pipeline, 180.0),
-    "resume": Part(resume, 150.0),
     "kmeans_cpu": Part(clustering("CPU"), environment=HIDDEN),
     "kmeans": Part(clustering("GPU")),
     "tf32": Part(steps("tf32")),

@@ -71,6 +71,7 @@ def test_unknown_parts_are_refused(tmp_path):
         pytest.param({"devices": 7, "bfloat16": 2}, marks=pytest.mark.slow),
         pytest.param({"parity": 4, "xla": 2, "pipeline": 8, "kmeans": 2}, marks=LONG),
         pytest.param({"run": 3, "resume": 1, "mirrored": 1}, marks=LONG),
+        pytest.param({"workers": 2}, marks=LONG),
     ],
 )
 def test_all_figures_of_a_part(tmp_path, parts):
@@ -82,5 +83,7 @@ def test_all_figures_of_a_part(tmp_path, parts):
         # On a CPU the two are one.
         assert found["parity"][0] < 1e-3
         assert found["parity"][2] < 0.05
+    if "workers" in parts:
+        assert found["workers"][1] < 1e-4
     if "resume" in parts:
         assert found["resume"] == [0.0]
