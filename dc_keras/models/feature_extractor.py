@@ -102,7 +102,7 @@ class FeatureExtractor:
         def compute(images):
             return self._strategy.run(on_replica, args=(images,))
 
-        traced = tf.function(compute, autograph=False, jit_compile=self._xla)
+        traced = tf.function(compute, autograph=False, jit_compile=self._xla or None)
         # Called as it is, TensorFlow would warn of tracing where several networks are compared.
         return traced.get_concrete_function(shares)
 
