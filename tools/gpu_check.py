@@ -610,7 +610,6 @@ runpy.run_path("train.py", run_name="__main__")
 
 def workers(task: Task) -> Iterator[Row]:
     """A run of two workers on this machine, a card each or both on one, beside two replicas."""
-    sys.path.insert(0, str(REPOSITORY))
     from benchmarks.workers import free_addresses, tf_config
 
     cards = _number_of_cards()
