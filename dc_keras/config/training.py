@@ -137,6 +137,13 @@ class TrainingConfig(Config):
         required=True,
         may_change=True,
     )
+    backup_dir: str = flag(
+        "",
+        "Folder for a copy of --run_dir, written after each checkpoint: on another disk, or of "
+        "tf.io.gfile, such as gs://BUCKET/RUN. Where --run_dir does not exist, it is brought from "
+        "there, so that a run goes on on another machine.",
+        may_change=True,
+    )
     dry_run: bool = flag(
         False,
         "Say how much time, memory and disk the run would take, from a few steps; write nothing.",
@@ -541,6 +548,7 @@ class TrainingConfig(Config):
             *self._wrong_sizes(),
             *self._contradictory_devices(),
             *self._without_effect(),
+            *self._wrong_backup(),
         ]
 
     def _wrong_choose(self) -> list[str]:
@@ -557,6 +565,19 @@ class TrainingConfig(Config):
                 f"--choose. Leave it out, or use --preset=auto, or --choose with some of: {names}."
             )
         return found
+
+    def _wrong_backup(self) -> list[str]:
+        """A copy of the run within the run, or around it."""
+        if not self.backup_dir or "://" in self.backup_dir:
+            return []
+        run, copy = (pathlib.Path(os.path.abspath(p)) for p in (self.run_dir, self.backup_dir))
+        if run != copy and run not in copy.parents and copy not in run.parents:
+            return []
+        return [
+            "A copy of the run cannot lie in its folder, or around it. Received: "
+            f"--backup_dir={self.backup_dir} with --run_dir={self.run_dir}. Expected another disk, "
+            "or a place such as gs://BUCKET/RUN."
+        ]
 
     def _wrong_sizes(self) -> list[str]:
         """Numbers that are too small or too large for other flags, without those to be chosen."""
@@ -701,6 +722,8 @@ class TrainingConfig(Config):
             changes["data_dir"] = os.path.abspath(self.data_dir)
         if self.labels.lower().endswith(".csv") and "://" not in self.labels:
             changes["labels"] = os.path.abspath(self.labels)
+        if self.backup_dir and "://" not in self.backup_dir:
+            changes["backup_dir"] = os.path.abspath(self.backup_dir)
         if self.init_from:
             changes["init_from"] = os.path.abspath(self.init_from)
         if self.resume not in ("auto", "never"):

@@ -54,6 +54,11 @@ class Place(NamedTuple):
     epoch: int
     step: int = 0
 
+    def __str__(self):
+        if not self.step:
+            return f"epoch {self.epoch}"
+        return f"step {self.step} of epoch {self.epoch + 1}"
+
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:

@@ -18,6 +18,7 @@
         gallery/                the page of dc-keras gallery
         look/                   the sheets of dc-keras look
         names.json, groups.csv  names of clusters, and groups of them, from dc-keras apply
+        backup.json             by what name its copy knows it, with --backup_dir
         .lock                   held by the process that trains here
 
 Epochs are counted from 1 in all names: the clustering `epoch-0001.npy` was made at the beginning of
@@ -31,7 +32,7 @@ import json
 import os
 import pathlib
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 import keras
@@ -378,6 +379,12 @@ def epochs_done(checkpoint: pathlib.Path) -> int:
     return place.epoch
 
 
+def newest_place(names: Iterable[str]) -> Place | None:
+    """How far the newest of some checkpoints has come, by their folders' names."""
+    places = (_place(pathlib.PurePath(name)) for name in names)
+    return max((place for place in places if place), default=None)
+
+
 def _record(line: bytes) -> dict | None:
     """A line of metrics.jsonl, or None if it is damaged."""
     try:
@@ -389,7 +396,7 @@ def _record(line: bytes) -> dict | None:
     return record
 
 
-def _place(path: pathlib.Path) -> Place | None:
+def _place(path: pathlib.PurePath) -> Place | None:
     """How far a checkpoint has come, by its name; None for another name."""
     match = _CHECKPOINT_NAME.match(path.name)
     if match is None:

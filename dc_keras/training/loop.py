@@ -10,7 +10,7 @@ All of it happens in one `model.fit`; `Recluster` does the first line at the beg
 import contextlib
 import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
@@ -26,6 +26,7 @@ from dc_keras.errors import InputError
 from dc_keras.machine import MULTI_WORKER
 from dc_keras.models.deepcluster import DeepCluster, plain_network
 from dc_keras.models.feature_extractor import FEATURES, FeatureExtractor, feature_model
+from dc_keras.runs.backup import backed_up
 from dc_keras.runs.checkpoints import Checkpoint, Place
 from dc_keras.runs.run_directory import RunDirectory
 from dc_keras.runs.trained_model import TrainedModel, is_complete, save_model
@@ -112,22 +113,28 @@ def train(config: TrainingConfig) -> RunDirectory:
     # TensorFlow, once it knows of other workers, takes SIGTERM for itself: it is taken back.
     with interruption.listening(), joined(config) as one, interruption.listening():
         run = RunDirectory(one.config.run_dir)
-        chosen = with_choices(one.config, run)
-        config = chosen.config
-        run.check(config)
-        told = "\n".join(chosen.told)
-        if told:
-            print(told, flush=True)
-        with run.locked():
+        with backed_up(one.config.backup_dir, run) as back_up:
+            chosen = with_choices(one.config, run)
+            config = chosen.config
+            run.check(config)
+            told = "\n".join(chosen.told)
             if told:
-                run.log(told)
-            config = run.completed(with_files_of_run(config, run, one.workers))
-            return _train(config, run, interruption, one)
+                print(told, flush=True)
+            with run.locked():
+                if told:
+                    run.log(told)
+                config = run.completed(with_files_of_run(config, run, one.workers))
+                _train(config, run, interruption, one, back_up)
+    return run
 
 
 def _train(
-    config: TrainingConfig, run: RunDirectory, interruption: Interruption, one: Joined
-) -> RunDirectory:
+    config: TrainingConfig,
+    run: RunDirectory,
+    interruption: Interruption,
+    one: Joined,
+    back_up: Callable[[], None],
+) -> None:
     """Trains in a run directory that is checked and locked."""
     # Machine, images, network
     workers = one.workers
@@ -155,7 +162,7 @@ def _train(
     if place.epoch >= schedule.epochs:
         if is_complete(run, place.epoch, config.final_clusters):
             print("The run is complete.")
-            return run
+            return
         print("The training is complete; the images are clustered by it.", flush=True)
 
     # The two halves of the loop, clustering and training, and what watches over them
@@ -184,7 +191,7 @@ def _train(
         batch_size=config.batch_size,
         seed=config.seed,
     )
-    save = SaveCheckpoint(run, interruption, cadence(config), place, workers)
+    save = SaveCheckpoint(run, interruption, cadence(config), place, workers, back_up)
     callbacks = callbacks_in_order(
         SameWeights(workers),
         recluster,
@@ -204,7 +211,6 @@ def _train(
     before = last.shown_assignments if last else None
     final = save_result(config, run, source, clusterer, model, before, save.place)
     show_in_projector(config, run, source, clusterer, final)
-    return run
 
 
 def save_result(

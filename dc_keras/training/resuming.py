@@ -4,7 +4,7 @@ import dataclasses
 import pathlib
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
@@ -85,9 +85,7 @@ def load_latest(
             f"{len(checkpoint.clusters.assignments)} images. Expected {num_images}."
         )
     run.forget_after(checkpoint.place)
-    epoch, step = checkpoint.place
-    where = f"step {step} of epoch {epoch + 1}" if step else f"epoch {epoch}"
-    print(f"Going on after {where} from {path}")
+    print(f"Going on after {checkpoint.place} from {path}")
     return checkpoint
 
 
@@ -148,6 +146,7 @@ class SaveCheckpoint(keras.callbacks.Callback):
         cadence: When to write.
         place: How far the training has come before this fit.
         workers: Who train together: what one of them is asked for, all do.
+        on_saved: Called after each checkpoint.
 
     Attributes:
         place: How far it has come.
@@ -160,12 +159,14 @@ class SaveCheckpoint(keras.callbacks.Callback):
         cadence: Cadence,
         place: Place,
         workers: Workers = ALONE,
+        on_saved: Callable[[], None] = lambda: None,
     ):
         super().__init__()
         self._run = run
         self._interruption = interruption
         self._cadence = cadence
         self._workers = workers
+        self._on_saved = on_saved
         self.place = place
         self._turn: Turn
         self._first_step = 0
@@ -210,8 +211,7 @@ class SaveCheckpoint(keras.callbacks.Callback):
         return bool(agreed.any())
 
     def _described_place(self) -> str:
-        epoch, step = self.place
-        return f"step {step} of epoch {epoch + 1}" if step else f"the end of epoch {epoch}"
+        return str(self.place) if self.place.step else f"the end of {self.place}"
 
     def _save(self) -> None:
         # Before the state is taken: a request that comes meanwhile is for the next step.
@@ -228,4 +228,5 @@ class SaveCheckpoint(keras.callbacks.Callback):
             seconds=dict(turn.seconds),
         )
         self._run.save_checkpoint(self.model, checkpoint, self._cadence.keep)
+        self._on_saved()
         self._saved_at = time.monotonic()

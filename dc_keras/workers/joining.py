@@ -69,7 +69,9 @@ def joined(config: TrainingConfig) -> Iterator[Joined]:
     workers = WorkerGroup(strategy, place.rank, place.count)
     try:
         # All but what a worker may have of its own.
-        common = dataclasses.replace(config, run_dir="/", data_dir="/", gallery=False)
+        common = dataclasses.replace(
+            config, run_dir="/", data_dir="/", backup_dir="", gallery=False
+        )
         check_same(
             "settings",
             common.to_flagfile().splitlines(),
@@ -87,7 +89,8 @@ def joined(config: TrainingConfig) -> Iterator[Joined]:
                 open(os.devnull, "w") as nowhere,
                 contextlib.redirect_stdout(nowhere),
             ):
-                own = dataclasses.replace(config, run_dir=os.path.join(folder, "run"))
+                run_dir = os.path.join(folder, "run")
+                own = dataclasses.replace(config, run_dir=run_dir, backup_dir="")
                 yield Joined(own, workers, strategy)
         # All are done before one leaves: others would take it for lost.
         workers.barrier()

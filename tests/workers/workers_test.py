@@ -75,7 +75,8 @@ def trained(tmp_path_factory, images):
     folder = tmp_path_factory.mktemp("two")
     flags = [f"--data_dir={images}", "--dropout=0", "--checkpoint_every_steps=5"]
     flags += ["--keep_checkpoints=9"]
-    workers = train_together(folder, flags, folder / "run")
+    backup = f"--backup_dir={folder}/copy"
+    workers = train_together(folder, [*flags, backup], folder / "run")
     return RunDirectory(folder / "run"), [worker.told() for worker in workers], flags
 
 
@@ -96,20 +97,26 @@ def test_one_of_them_tells_and_writes(trained):
     assert "Images:" not in told[1]
     assert "What the run does is told by the first worker" in told[1]
     assert "Done. What came of it is in the first worker's" in told[1]
-    assert sorted(os.listdir(run.path.parent)) == ["run", "worker-0.log", "worker-1.log"]
+    assert sorted(os.listdir(run.path.parent)) == [
+        "copy",
+        "run",
+        "worker-0.log",
+        "worker-1.log",
+    ]
 
 
 @pytest.mark.slow
 @pytest.mark.long
-def test_the_run_goes_on_from_the_middle_of_an_epoch_where_the_first_worker_alone_has_it(
+def test_the_run_goes_on_from_the_middle_of_an_epoch_where_its_copy_alone_is_left(
     trained, tmp_path
 ):
     run, _, flags = trained
-    shutil.copytree(run.path, tmp_path / "run")
+    shutil.copytree(run.path.parent / "copy", tmp_path / "copy")
     for name in ("epoch-0001", "epoch-0002-step-000005", "epoch-0002"):
-        shutil.rmtree(tmp_path / "run/checkpoints" / name)
-    shutil.rmtree(tmp_path / "run/model")
-    workers = train_together(tmp_path, flags, tmp_path / "run")
+        shutil.rmtree(tmp_path / "copy/checkpoints" / name)
+    shutil.rmtree(tmp_path / "copy/model")
+    backup = f"--backup_dir={tmp_path}/copy"
+    workers = train_together(tmp_path, [*flags, backup], tmp_path / "run")
     assert "Going on after step 5 of epoch 1" in workers[0].told()
     assert_same(RunDirectory(tmp_path / "run"), run)
 
