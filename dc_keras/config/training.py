@@ -470,7 +470,7 @@ class TrainingConfig(Config):
 
         The flagfile of a run, RUN/flags.cfg, is that of the run in its folder, wherever that was
         when it was written, and goes on with it, whatever the run began with. A --run_dir on the
-        command line counts in its place.
+        command line counts in its place, without the --backup_dir of the run.
 
         Raises:
             InputError: Also if the flagfile of a run was cut off.
@@ -484,7 +484,11 @@ class TrainingConfig(Config):
             return config
         changes: dict[str, Any] = {}
         if elsewhere := _on_command_line(argv[1:], "run_dir"):
-            return dataclasses.replace(config, run_dir=os.path.expanduser(elsewhere[-1]))
+            if not _on_command_line(argv[1:], "backup_dir"):
+                # The copy is that of the run that the flagfile is of.
+                changes["backup_dir"] = ""
+            changes["run_dir"] = os.path.expanduser(elsewhere[-1])
+            return dataclasses.replace(config, **changes)
         if not _on_command_line(argv[1:], "resume"):
             changes["resume"] = "auto"
         folder = os.path.dirname(own[-1]) or "."

@@ -207,6 +207,16 @@ def test_a_runs_flagfile_repeats_it_elsewhere(moved, first, flag):
     assert (config.run_dir, config.resume) == ("other", "never")
 
 
+def test_a_run_that_is_repeated_elsewhere_leaves_the_first_ones_copy_alone(moved):
+    moved.write_text(moved.read_text().replace("--backup_dir=", "--backup_dir=gs://b/run"))
+    again = [f"--flagfile={moved}"]
+    assert TrainingConfig.from_arguments(again).backup_dir == "gs://b/run"
+    again.append("--run_dir=other")
+    assert TrainingConfig.from_arguments(again).backup_dir == ""
+    again.append("--backup_dir=gs://b/other")
+    assert TrainingConfig.from_arguments(again).backup_dir == "gs://b/other"
+
+
 def test_a_copy_of_the_flagfile_alone_is_no_run(moved, tmp_path):
     for copy in (tmp_path / "flags.cfg", moved.with_name("mine.cfg")):
         copy.write_text(moved.read_text())
@@ -241,7 +251,7 @@ def test_what_may_change_when_a_run_goes_on():
         "mode", "run_dir", "resume", "keep_checkpoints", "checkpoint_every_steps",
         "checkpoint_every_minutes", "max_bad_fraction", "cache", "max_cluster_fraction",
         "on_collapse", "epochs", "strategy", "virtual_devices", "labels",
-        "dry_run", "gallery", "choose", "hours", "final_clusters", "xla",
+        "backup_dir", "dry_run", "gallery", "choose", "hours", "final_clusters", "xla",
     }  # fmt: skip
 
 
