@@ -212,6 +212,28 @@ def test_where_one_is_killed_the_others_end_and_all_go_on(trained, tmp_path, wai
 
 @pytest.mark.slow
 @pytest.mark.long
+def test_where_one_is_killed_while_images_are_clustered_all_go_on(images, tmp_path):
+    """In the last clustering, behind the last checkpoint: so many starts take some seconds."""
+    flags = [f"--data_dir={images}", "--dropout=0", "--kmeans_starts=100"]
+    run = RunDirectory(tmp_path / "run")
+    with WorkerProcesses(tmp_path, flags, run.path) as processes:
+        first, second = processes.start_all()
+        first.wait_until(lambda: (run.checkpoints / "epoch-0002").exists())
+        # The features of 120 images take less, of what was traced before.
+        time.sleep(1.5)
+        second.process.kill()
+        assert first.wait(2 * SOON) == WORKER_LOST, first.told()
+        assert "train.py: Another worker of the run has ended" in first.told()
+        assert not run.model.exists()
+    train_together(tmp_path / "again", flags, run.path)
+    alone = train_alone(tmp_path / "alone", *flags, "--strategy=mirrored", "--virtual_devices=2")
+    assert_same(run, alone)
+    ours, theirs = ((one.model / "clusters.csv").read_bytes() for one in (run, alone))
+    assert ours == theirs
+
+
+@pytest.mark.slow
+@pytest.mark.long
 def test_a_worker_may_come_late(images, tmp_path):
     flags = [f"--data_dir={images}", "--epochs=1"]
     with WorkerProcesses(tmp_path, flags, tmp_path / "run") as processes:
