@@ -139,9 +139,9 @@ def report_scale(
     subject: Subject,
     part: str,
     measured: float,
-    simulated: float,
+    simulated: float | None = None,
     *,
-    fitted: bool,
+    fitted: bool = False,
 ) -> None:
     """Reports the seconds of a stage on several workers beside simulated ones, as a row.
 
@@ -150,14 +150,14 @@ def report_scale(
         subject: What is measured.
         part: The stage.
         measured: Seconds.
-        simulated: Seconds.
+        simulated: Seconds, or None where nothing says.
         fitted: Whether the simulation's constants come from this case, among others.
     """
     row = {
         "part": part,
         "seconds": plain(measured),
-        "simulated": plain(simulated),
-        "ratio": plain(simulated / measured),
+        "simulated": "" if simulated is None else plain(simulated),
+        "ratio": "" if simulated is None else plain(simulated / measured),
         "fitted": "yes" if fitted else "",
     }
     line = f"{part} | {row['seconds']} s | {row['simulated']} s | {row['ratio']} | {row['fitted']}"

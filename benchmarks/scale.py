@@ -3,8 +3,9 @@
     python -m benchmarks.scale --write
 
 Each worker has a core of its own; of three workers on two cores each is taken to have two thirds of
-one. The constants come from runs of 1,000 and 10,000 images with one and two workers; the other
-rows are predicted. Small networks on loopback say what exchanges cost, and nothing about GPUs.
+one. Beside them stands one worker that has all cores. The constants come from runs of 1,000 and
+10,000 images with one and two workers; the other rows are predicted. Small networks on loopback say
+what exchanges cost, and nothing about GPUs.
 """
 
 import argparse
@@ -29,9 +30,7 @@ SIDE, CLUSTERS, BATCH, DIMENSIONS, FEATURES, PCA_IMAGES = 32, 100, 96, 64, 256, 
 # Of the images, in a turn: training is not what grows here.
 PART, TURNS = 0.1, 3
 PACKAGES = ("tensorflow", "keras", "faiss-cpu", "numpy")
-ONE_THREAD = dict.fromkeys(
-    ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"
-)
+THREADS = ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 STAGES = ("features", "pca", "kmeans", "train")
 # Of a number of images and of workers, the seconds of each stage.
 Found = dict[tuple[int, int], dict[str, float]]
@@ -52,7 +51,12 @@ def main() -> None:
                 run_dir = pathlib.Path(folder) / f"run-{n}-{count}"
                 found[n, count] = train(run_dir, data[n], count, BATCH)
                 print(n, count, found[n, count], flush=True)
+        cores = len(os.sched_getaffinity(0))
+        own = train(pathlib.Path(folder) / "all", data[sizes[1]], 1, BATCH, cores=cores)
     compare(options, found, few, sizes)
+    subject = Subject("turn", f"{sizes[1]:,} images, 1 workers of {cores} cores", PACKAGES)
+    for stage, measured in with_whole(own).items():
+        report_scale(options, subject, stage, measured)
 
 
 def compare(
@@ -66,12 +70,14 @@ def compare(
         predicted = predict(n, count, speed, network)
         fitted = n in sizes[:2] and count in (1, 2)
         subject = Subject("turn", f"{n:,} images, {count} workers", PACKAGES)
-        for stage in ("whole", *STAGES):
-            ours, simulated = (
-                sum(one[name] for name in STAGES) if stage == "whole" else one[stage]
-                for one in (measured, predicted)
-            )
-            report_scale(options, subject, stage, ours, simulated, fitted=fitted)
+        simulated = with_whole(predicted)
+        for stage, ours in with_whole(measured).items():
+            report_scale(options, subject, stage, ours, simulated[stage], fitted=fitted)
+
+
+def with_whole(stages: dict[str, float]) -> dict[str, float]:
+    """Seconds of all stages together, and of each."""
+    return {"whole": sum(stages.values())} | stages
 
 
 def write_images(path: pathlib.Path, count: int) -> pathlib.Path:
@@ -101,8 +107,18 @@ def job(images: int, batch: int = BATCH) -> Job:
     )
 
 
-def train(run_dir: pathlib.Path, data: pathlib.Path, workers: int, batch: int) -> dict[str, float]:
-    """Seconds of each stage of a turn: the shorter of the second and the third."""
+def train(
+    run_dir: pathlib.Path, data: pathlib.Path, workers: int, batch: int, cores: int = 1
+) -> dict[str, float]:
+    """Seconds of each stage of a turn: the shorter of the second and the third.
+
+    Args:
+        run_dir: Of the first worker.
+        data: The images.
+        workers: How many.
+        batch: Of all together.
+        cores: Of each worker.
+    """
     flags = [
         *(f"--data_dir={data}", f"--image_size={SIDE}", "--width=0.0625", "--fc_init=scaled"),
         *(f"--num_clusters={CLUSTERS}", f"--pca_dim={DIMENSIONS}", f"--pca_images={PCA_IMAGES}"),
@@ -110,17 +126,25 @@ def train(run_dir: pathlib.Path, data: pathlib.Path, workers: int, batch: int) -
         *("--strategy=multi_worker", "--fit=crop_large", "--keep_checkpoints=1"),
     ]
     addresses = free_addresses(workers)
-    cores = sorted(os.sched_getaffinity(0))
+    there = sorted(os.sched_getaffinity(0))
+    threads = dict.fromkeys(THREADS, str(cores))
     started = []
     for rank in range(workers):
         place = {"TF_CONFIG": tf_config(addresses, rank), "CUDA_VISIBLE_DEVICES": ""}
-        own = str(cores[rank]) if workers <= len(cores) else ",".join(map(str, cores))
+        own = there[cores * rank : cores * (rank + 1)] if cores * workers <= len(there) else there
         started.append(
             subprocess.Popen(
-                ["taskset", "--cpu-list", own, sys.executable, "train.py", *flags]
+                [
+                    "taskset",
+                    "--cpu-list",
+                    ",".join(map(str, own)),
+                    sys.executable,
+                    "train.py",
+                    *flags,
+                ]
                 + [f"--run_dir={run_dir if rank == 0 else f'{run_dir}-{rank}'}"],
                 cwd=REPOSITORY,
-                env=os.environ | ONE_THREAD | place,
+                env=os.environ | threads | place,
                 stdout=subprocess.DEVNULL,
             )
         )

@@ -240,7 +240,7 @@ class Backup:
         try:
             yield
         except (tf.errors.OpError, OSError) as error:
-            reason = getattr(error, "message", None) or str(error)
+            reason = " ".join((getattr(error, "message", None) or str(error)).split())
             raise CannotWriteError(
                 f"The copy of the run cannot be {done}. Received: --backup_dir={self._url} "
                 f"({reason}). Expected a folder that this machine may read and write. The run "

@@ -33,6 +33,7 @@ def describe_run(
     labels = ""
     if source.class_names is not None and source.labels is not None:
         labels = f"{len(source.class_names)} classes, used for the log alone"
+    copied = f", copied to {config.backup_dir}" if config.backup_dir else ""
     end_of_start = "\n" if start else ""
     replicas = strategy.num_replicas_in_sync
     own = devices_of(strategy)
@@ -52,7 +53,7 @@ def describe_run(
         f"images{f' on {replicas} replicas' if replicas > 1 else ''}\n"
         f"Devices:  network on {devices}; k-means on {kmeans_devices()}\n"
         f"{describe_settings(config)}\n"
-        f"Run:      {config.run_dir}"
+        f"Run:      {config.run_dir}{copied}"
     )
 
 
@@ -76,7 +77,7 @@ def describe_settings(config: TrainingConfig) -> str:
         found = [
             f"{name}={getattr(config, name)}"
             for name, came_from in origins.items()
-            if came_from == origin and name not in ("mode", "data_dir", "run_dir")
+            if came_from == origin and name not in ("mode", "data_dir", "run_dir", "backup_dir")
         ]
         return textwrap.fill(
             " ".join(found) or "nothing",

@@ -55,6 +55,7 @@ def test_labels_are_said_to_be_for_the_log():
             "Clusters: 10,000 by kmeans, on 256 whitened dimensions, drawn towards neighbours; "
             "1,200 at the end",
         ),
+        (["--backup_dir=gs://b/run"], "Run:      run, copied to gs://b/run"),
     ],
 )
 def test_what_is_used_is_said(flags, line):
