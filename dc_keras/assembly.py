@@ -240,6 +240,7 @@ def build_trainer(
         CoupledSGD(learning_rate, 0.0, config.weight_decay, name="head_sgd"),
         instance_weight=config.instance_weight,
         instance_temperature=config.instance_temperature,
+        instance_views=config.instance_views,
         xla=compiles_steps_of(config, schedule),
     )
     return model

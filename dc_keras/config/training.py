@@ -69,6 +69,7 @@ CHOOSABLE = (
     "reassign",
     "epochs",
     "batch_size",
+    "instance_views",
     "learning_rate",
     "learning_rate_schedule",
     "weight_decay",
@@ -304,13 +305,16 @@ class TrainingConfig(Config):
     instance_weight: float = flag(
         0.0,
         "Part of the loss that is telling images from each other, not clusters: each image that is "
-        "drawn gives two crops, and each must find the other among the batch. 0: none, as "
+        "drawn gives some crops, and each must find the others among the batch. 0: none, as "
         "published.",
         at_least=0,
         below=1,
     )
     instance_temperature: float = flag(
         0.2, "Divides the similarities of crops with --instance_weight.", above=0
+    )
+    instance_views: int = flag(
+        2, "Crops of each image in a batch, with --instance_weight.", at_least=2
     )
 
     # Clustering.
@@ -535,7 +539,7 @@ class TrainingConfig(Config):
     @property
     def views(self) -> int:
         """Crops of each image that is drawn for training."""
-        return 2 if self.instance_weight else 1
+        return self.instance_views if self.instance_weight else 1
 
     @property
     def crop_size(self) -> int:
@@ -681,11 +685,12 @@ class TrainingConfig(Config):
                 "A linear head has no temperature. Received: --temperature="
                 f"{self.temperature} with --head=linear. Leave it out, or use --head=cosine."
             )
-        if not self.instance_weight and "instance_temperature" in changed:
-            found.append(
-                "Images are not told from each other. Received: --instance_temperature="
-                f"{self.instance_temperature} without --instance_weight. Leave it out, or give "
-                "both."
+        if not self.instance_weight:
+            found.extend(
+                f"Images are not told from each other. Received: --{name}={changed[name][0]} "
+                "without --instance_weight. Leave it out, or give both."
+                for name in ("instance_temperature", "instance_views")
+                if name in changed
             )
         if self.clustering == "pic" and "head_start" in changed:
             found.append(

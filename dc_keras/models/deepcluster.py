@@ -32,6 +32,7 @@ class DeepCluster(keras.Model):
         *,
         instance_weight=0.0,
         instance_temperature=0.2,
+        instance_views=2,
         xla=False,
     ):
         """Sets the two optimizers, and what is learned beside the clusters.
@@ -40,9 +41,10 @@ class DeepCluster(keras.Model):
             optimizer: For everything but the head; keeps its state over all epochs.
             head_optimizer: For the head; starts anew with every clustering.
             instance_weight: Part of the loss, in [0, 1], that is `instance_contrast` and not the
-                prediction of clusters. Above 0, rows 2 i and 2 i + 1 of a batch must be views of
-                one image.
+                prediction of clusters. Above 0, views of an image must stand one behind the other
+                in a batch.
             instance_temperature: Its temperature.
+            instance_views: How many views there are of each image.
             xla: Whether XLA compiles the step. On a GPU it takes a third of the time then; on CPUs
                 four to six times as long.
         """
@@ -58,6 +60,7 @@ class DeepCluster(keras.Model):
         self.head_optimizer.build(self.head.trainable_variables)
         self._instance_weight = instance_weight
         self._instance_temperature = instance_temperature
+        self._instance_views = instance_views
         self.loss_mean = keras.metrics.Mean("loss")
         self.accuracy_mean = keras.metrics.Mean("accuracy")
 
@@ -103,7 +106,9 @@ class DeepCluster(keras.Model):
             if weights is not None:
                 losses *= weights
             if self._instance_weight:
-                contrast = instance_contrast(projected, labels, self._instance_temperature)
+                contrast = instance_contrast(
+                    projected, labels, self._instance_temperature, self._instance_views
+                )
                 weight = self._instance_weight
                 losses = (1.0 - weight) * losses + weight * contrast
             loss = self.optimizer.scale_loss(tf.reduce_mean(losses) / replicas)

@@ -1,4 +1,4 @@
-"""Telling images from each other by two views of each: the signal that clusters alone lack.
+"""Telling images from each other by some views of each: the signal that clusters alone lack.
 
 Pseudo-labels say what the features already hold. On few images the loop then feeds on what a random
 network sees: colours and edges. An image's other view is a target that does not come from the
@@ -8,22 +8,27 @@ features, and is never out of date.
 import tensorflow as tf
 
 
-def instance_contrast(features: tf.Tensor, labels: tf.Tensor, temperature: float) -> tf.Tensor:
-    """Cross-entropy of finding the other view of an image among a batch.
+def instance_contrast(
+    features: tf.Tensor, labels: tf.Tensor, temperature: float, views: int = 2
+) -> tf.Tensor:
+    """Cross-entropy of finding the other views of an image among a batch.
 
     Within a distribution strategy the batch is that of all replicas together, so that the loss does
     not depend on their number.
 
-    Views of an image stand one behind the other: rows 0 and 1, rows 2 and 3, and so on. Images of
-    the same cluster, among them an image that was drawn twice, are not told apart.
+    Views of an image stand one behind the other: of two, rows 0 and 1, rows 2 and 3, and so on.
+    Each of the others is looked for by itself, among views of other images. Images of the same
+    cluster, among them an image that was drawn twice, are not told apart.
 
     Args:
-        features: Floats `(2 m, d)`; their lengths do not matter.
-        labels: Cluster of each row, integers `(2 m,)`, the same for both views of an image.
+        features: Floats `(views m, d)`; their lengths do not matter.
+        labels: Cluster of each row, integers `(views m,)`, the same for all views of an image.
         temperature: Divides the cosine similarities.
+        views: Of each image, at least 2.
 
     Returns:
-        The loss of each row, float32 `(2 m,)`. Memory and time grow with the square of the batch.
+        The loss of each row, the mean over the views it looks for, float32 `(views m,)`. Memory and
+        time grow with the square of the batch.
 
     >>> views = tf.constant([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
     >>> bool(tf.reduce_max(instance_contrast(views, tf.constant([0, 0, 1, 1]), 0.1)) < 0.01)
@@ -38,12 +43,15 @@ def instance_contrast(features: tf.Tensor, labels: tf.Tensor, temperature: float
     candidates, candidate_labels, first = _of_all_replicas(features, labels)
     similarities = tf.matmul(features, candidates, transpose_b=True) / temperature
     rows = first + tf.range(tf.shape(features)[0])
-    # 2 i <-> 2 i + 1.
-    other_view = tf.bitwise.bitwise_xor(rows, 1)
-    is_other_view = tf.cast(tf.one_hot(other_view, tf.shape(candidates)[0]), tf.bool)
-    left_out = (labels[:, tf.newaxis] == candidate_labels) & ~is_other_view
-    similarities = tf.where(left_out, similarities.dtype.min, similarities)
-    return tf.nn.sparse_softmax_cross_entropy_with_logits(other_view, similarities)
+    others = tf.range(tf.shape(candidates)[0])
+    of_image = rows[:, tf.newaxis] // views == others // views
+    is_other_view = of_image & (rows[:, tf.newaxis] != others)
+    left_out = labels[:, tf.newaxis] == candidate_labels
+    rivals = tf.where(left_out, similarities.dtype.min, similarities)
+    of_rivals = tf.reduce_logsumexp(rivals, axis=1, keepdims=True)
+    # -log(exp(a) / (exp(a) + exp(b))) is softplus(b - a).
+    losses = tf.where(is_other_view, tf.nn.softplus(of_rivals - similarities), 0.0)
+    return tf.reduce_sum(losses, axis=1) / (views - 1)
 
 
 def _of_all_replicas(

@@ -50,6 +50,8 @@ _WITH_COMPACT: dict[str, tuple[Any, str]] = {
     "whiten": (True, "with neighbours it clusters best"),
     "diffusion_neighbours": (20, "clusters follow chains of neighbours"),
 }
+# Crops of each image in large batches; small ones would have few images.
+_MORE_VIEWS, _MORE_VIEWS_FROM = 4, 256
 # Pixels of an image that a crop shows at least, each way.
 _SMALLEST_CROP = 9
 # Memory that a crop takes while it is trained on, at 224 pixels and width 0.25.
@@ -358,8 +360,9 @@ def _steps(facts: Facts, config: TrainingConfig, speed: Speed) -> Iterator[Choic
     """Batch and learning rate."""
     batch, why = _batch(facts, config)
     yield Choice("batch_size", batch, why)
+    batch = batch if "batch_size" in config.to_choose else config.batch_size
+    yield Choice("instance_views", *_views(facts, config, batch))
     if config.mode == "improved":
-        batch = batch if "batch_size" in config.to_choose else config.batch_size
         rate = float(f"{0.05 * math.sqrt(batch / 256):.2g}")
         yield Choice("learning_rate", rate, "0.05 for batches of 256, by the root of the batch")
         yield Choice("learning_rate_schedule", "cosine", "the end of the run is known")
@@ -369,6 +372,15 @@ def _steps(facts: Facts, config: TrainingConfig, speed: Speed) -> Iterator[Choic
         yield Choice("learning_rate", 0.05, why)
         yield Choice("learning_rate_schedule", "constant", why)
         yield Choice("weight_decay", 1e-5, why)
+
+
+def _views(facts: Facts, config: TrainingConfig, batch: int) -> tuple[int, str]:
+    """Crops of each image, and why."""
+    if config.arch != _COMPACT or not config.instance_weight:
+        return 2, f"as --mode={config.mode}"
+    if batch < _MORE_VIEWS_FROM or batch % (_MORE_VIEWS * facts.replicas):
+        return 2, f"more were measured with batches of {_MORE_VIEWS_FROM} alone"
+    return _MORE_VIEWS, "as in the preset for small images"
 
 
 def _batch(facts: Facts, config: TrainingConfig) -> tuple[int, str]:

@@ -68,6 +68,12 @@ def test_defaults_are_the_papers():
         (["--instance_weight=1"], "--instance_weight. Received: 1.0"),
         (["--instance_weight=0.5", "--instance_temperature=0"], "--instance_temperature. Recei"),
         (["--instance_temperature=0.5"], "--instance_temperature=0.5 without --instance_weight"),
+        (["--instance_views=4"], "--instance_views=4 without --instance_weight"),
+        (["--instance_weight=0.5", "--instance_views=1"], "--instance_views. Received: 1"),
+        (
+            ["--instance_weight=0.5", "--instance_views=4", "--batch_size=30"],
+            "with 4 crops of each image. Expected a multiple of 4, such as 28",
+        ),
         (
             ["--instance_weight=0.5", "--batch_size=255"],
             "--batch_size=255 for 1 replica with 2 crops of each image. .* such as 254",

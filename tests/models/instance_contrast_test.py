@@ -1,4 +1,4 @@
-"""Telling images from each other by two views: the loss against numbers and a plain loop."""
+"""Telling images from each other by some views: the loss against numbers and a plain loop."""
 
 import math
 
@@ -23,20 +23,26 @@ def test_images_of_one_cluster_are_not_told_apart():
     np.testing.assert_allclose(instance_contrast(features, np.zeros(4, int), 0.1), 0, atol=1e-6)
 
 
+@pytest.mark.parametrize("views", [2, 3, 4])
 @pytest.mark.parametrize("temperature", [0.1, 1.0])
-def test_against_a_loop(rng, temperature):
+def test_against_a_loop(rng, temperature, views):
     features = rng.normal(size=(12, 5)).astype("float32")
-    labels = np.repeat(rng.integers(0, 3, 6), 2)
+    labels = np.repeat(rng.integers(0, 3, 12 // views), views)
     unit = features / np.linalg.norm(features, axis=1, keepdims=True)
     expected = []
     for row in range(12):
-        other = row + 1 if row % 2 == 0 else row - 1
         rivals = [r for r in range(12) if labels[r] != labels[row]]
-        scores = [math.exp(unit[row] @ unit[r] / temperature) for r in (other, *rivals)]
-        expected.append(-math.log(scores[0] / sum(scores)))
+        of_rivals = sum(math.exp(unit[row] @ unit[r] / temperature) for r in rivals)
+        of_others = [
+            math.exp(unit[row] @ unit[r] / temperature)
+            for r in range(12)
+            if r != row and r // views == row // views
+        ]
+        found = [-math.log(score / (score + of_rivals)) for score in of_others]
+        expected.append(sum(found) / (views - 1))
     # Float32 similarities of up to 10.
     np.testing.assert_allclose(
-        instance_contrast(features, labels, temperature), expected, atol=1e-5
+        instance_contrast(features, labels, temperature, views), expected, atol=1e-5
     )
 
 
@@ -44,13 +50,14 @@ def test_features_of_zero_length_stay_finite():
     assert np.isfinite(instance_contrast(np.zeros((4, 3), "float32"), np.arange(4) // 2, 0.2)).all()
 
 
-def test_two_replicas_see_each_others_images(rng, two_devices):
+@pytest.mark.parametrize("views", [2, 3])
+def test_two_replicas_see_each_others_images(rng, two_devices, views):
     """Losses and gradients of a batch on two replicas are those of the whole batch on one."""
     features = tf.constant(rng.normal(size=(12, 5)).astype("float32"))
-    labels = tf.constant(np.repeat(rng.integers(0, 3, 6), 2))
+    labels = tf.constant(np.repeat(rng.integers(0, 3, 12 // views), views))
     with tf.GradientTape() as tape:
         tape.watch(features)
-        whole = instance_contrast(features, labels, 0.2)
+        whole = instance_contrast(features, labels, 0.2, views)
         mean = tf.reduce_mean(whole)
     expected = tape.gradient(mean, features)
 
@@ -65,7 +72,7 @@ def test_two_replicas_see_each_others_images(rng, two_devices):
     def on_replica(features, labels):
         with tf.GradientTape() as tape:
             tape.watch(features)
-            losses = instance_contrast(features, labels, 0.2)
+            losses = instance_contrast(features, labels, 0.2, views)
             # As in training: the mean of the batch, of which each replica has a part.
             mean = tf.reduce_mean(losses) / 2
         return losses, tape.gradient(mean, features)

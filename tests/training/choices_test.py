@@ -63,6 +63,25 @@ def test_small_images_get_what_their_preset_has():
 
 
 @pytest.mark.parametrize(
+    ("images", "replicas", "given", "views"),
+    [
+        (10_000, 1, [], 4),
+        (10_000, 2, [], 4),
+        (10_000, 3, [], 2),
+        (500, 1, [], 2),
+        (10_000, 1, ["--batch_size=64"], 2),
+        (10_000, 1, ["--mode=paper"], 2),
+        (10_000, 1, ["--instance_weight=0"], 2),
+        (10_000, 1, ["--instance_views=3", "--batch_size=255"], 3),
+    ],
+)
+def test_more_crops_of_an_image_where_batches_have_many_images(images, replicas, given, views):
+    config = chosen(facts(images, replicas=replicas, seconds=1200.0), *given)
+    assert config.instance_views == views
+    assert config.batch_size % (replicas * config.views) == 0
+
+
+@pytest.mark.parametrize(
     "given", ["--mode=paper", "--sobel", "--arch=vgg16", "--image_size=160", "--arch=alexnet"]
 )
 def test_what_excludes_the_network_for_small_images_leaves_the_rest_as_the_mode_has_it(given):
@@ -70,6 +89,7 @@ def test_what_excludes_the_network_for_small_images_leaves_the_rest_as_the_mode_
     assert config.arch != "compact" and config.crop_min_area == 0.08
     assert (config.whitened_patches, config.crop_scale, config.diffusion_neighbours) == (0, 1, 0)
     assert (config.instance_temperature, config.whiten) == (0.2, config.mode == "paper")
+    assert config.instance_views == 2
 
 
 @pytest.mark.parametrize(
