@@ -148,7 +148,8 @@ class Backup:
         for folder, _, names in tf.io.gfile.walk(self._url):
             inside = folder.rstrip("/")[len(self._url) :].lstrip("/")
             found += [f"{inside}/{name}" if inside else name for name in names]
-        return sorted(found)
+        # Names in object stores are any text, and must not lead out of the run's folder.
+        return sorted(name for name in found if ".." not in name.split("/"))
 
     def _read_owner(self) -> dict | None:
         path = self._at(_OWNER)

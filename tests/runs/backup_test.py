@@ -147,6 +147,22 @@ def test_a_run_is_not_brought_into_a_folder_of_something_else(run, tmp_path):
     assert os.listdir(photos) == ["a.jpg"]
 
 
+def test_no_name_leads_out_of_the_runs_folder(run, tmp_path, monkeypatch):
+    with backed_up("ram://backups/leads", run):
+        pass
+    shutil.rmtree(run.path)
+    tf.io.gfile.copy(__file__, "ram://backups/evil")
+    original = tf.io.gfile.walk
+
+    def walk(url):
+        # As an object store lists an object whose name has such parts.
+        return [*original(url), (f"{url}/..", [], ["evil"])]
+
+    monkeypatch.setattr(tf.io.gfile, "walk", walk)
+    with backed_up("ram://backups/leads", run):
+        assert not (tmp_path / "evil").exists() and run.exists()
+
+
 def test_a_file_is_no_place(run, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="is a file"), backed_up(f"{tmp_path}/file", run):
