@@ -132,16 +132,10 @@ def train(
     for rank in range(workers):
         place = {"TF_CONFIG": tf_config(addresses, rank), "CUDA_VISIBLE_DEVICES": ""}
         own = there[cores * rank : cores * (rank + 1)] if cores * workers <= len(there) else there
+        pinned = ["taskset", "--cpu-list", ",".join(map(str, own))]
         started.append(
             subprocess.Popen(
-                [
-                    "taskset",
-                    "--cpu-list",
-                    ",".join(map(str, own)),
-                    sys.executable,
-                    "train.py",
-                    *flags,
-                ]
+                [*pinned, sys.executable, "train.py", *flags]
                 + [f"--run_dir={run_dir if rank == 0 else f'{run_dir}-{rank}'}"],
                 cwd=REPOSITORY,
                 env=os.environ | threads | place,

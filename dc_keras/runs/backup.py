@@ -105,13 +105,12 @@ class Backup:
                 f"--backup_dir={self._url} with {names[0]}, and no {_OWNER}. Expected a folder "
                 "that is empty or missing, or the copy of this run."
             )
-        if owner is None:
-            self._owner["run"] = self._run_id() or self._owner["run"]
-        elif not self._run.exists():
-            self._bring(names)
-            self._owner["run"] = owner["run"]
-        else:
+        if owner and self._run.exists():
             self._check_same_run(names, owner)
+        elif owner:
+            self._bring(names)
+        # One that was brought has the name that its copy has.
+        self._owner["run"] = self._run_id() or self._owner["run"]
 
     def copy(self) -> None:
         """Copies what has changed since the last time.
@@ -180,14 +179,12 @@ class Backup:
                 tf.io.gfile.copy(self._at(name), os.fspath(place))
 
     def _check_same_run(self, names: list[str], owner: dict) -> None:
-        known = self._run_id()
-        if known != owner["run"]:
+        if self._run_id() != owner["run"]:
             raise InputError(
                 "The folder for a copy of the run holds the copy of another run. Received: "
                 f"--backup_dir={self._url} with --run_dir={self._run.path}. Use another "
                 "--backup_dir, or a --run_dir that is free, to go on from this copy."
             )
-        self._owner["run"] = owner["run"]
         copied = newest_place(
             pathlib.PurePosixPath(name).parent.name
             for name in names
@@ -267,11 +264,11 @@ def _owner_of(text: str, path: str | os.PathLike) -> dict:
 
 def _files(folder: pathlib.Path) -> dict[str, pathlib.Path]:
     """All files of a run by their name below it, but those that are locked or being written."""
+    found = {path.relative_to(folder): path for path in folder.rglob("*") if path.is_file()}
     return {
-        "/".join(path.relative_to(folder).parts): path
-        for path in folder.rglob("*")
-        if path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        name.as_posix(): path
+        for name, path in found.items()
+        if not any(part.startswith(".") for part in name.parts)
     }
 
 
