@@ -3,21 +3,23 @@
     python -m benchmarks.scale --write
 
 Each worker has a core of its own; of three workers on two cores each is taken to have two thirds of
-one. Beside them stands one worker that has all cores. The constants come from runs of 1,000 and
-10,000 images with one and two workers; the other rows are predicted. Small networks on loopback say
-what exchanges cost, and nothing about GPUs.
+one. Beside them stands one worker that has all cores. The constants of a worker come from runs of
+one, those of exchanges from 1,000 and 10,000 images on two; the other rows are predicted. Small
+networks on loopback say what exchanges cost, and nothing about GPUs.
 """
 
 import argparse
 import dataclasses
 import os
 import pathlib
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
 
 import numpy as np
+import scipy.optimize
 
 from benchmarks.interleaved import arguments
 from benchmarks.rows import Subject, report_scale
@@ -28,50 +30,84 @@ from tools.write_tables import REPOSITORY
 
 SIDE, CLUSTERS, BATCH, DIMENSIONS, FEATURES, PCA_IMAGES = 32, 100, 96, 64, 256, 2000
 # Of the images, in a turn: training is not what grows here.
-PART, TURNS = 0.1, 3
+PART = 0.1
+# Images up to which a turn is short: more of them are timed, since others use the machine.
+FEW_IMAGES, TURNS_OF_FEW, TURNS_OF_MANY = 10_000, 6, 2
 PACKAGES = ("tensorflow", "keras", "faiss-cpu", "numpy")
 THREADS = ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 STAGES = ("features", "pca", "kmeans", "train")
-# Of a number of images and of workers, the seconds of each stage.
-Found = dict[tuple[int, int], dict[str, float]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """One group of workers.
+
+    Attributes:
+        images: Their number.
+        workers: How many.
+        batch: Of all together.
+        cores: Of each worker.
+    """
+
+    images: int
+    workers: int
+    batch: int = BATCH
+    cores: int = 1
+
+
+# The seconds of each stage.
+Found = dict[Case, dict[str, float]]
 
 
 def main() -> None:
     """Measures, fits, predicts and compares."""
-    options = arguments(__doc__, turns=1)
+    options = arguments(__doc__, turns=2)
     sizes = (200, 600) if options.quick else (1000, 10_000, 100_000)
-    workers = (1, 2) if options.quick else (1, 2, 3)
+    most = 2 if options.quick else 3
+    all_cores = Case(sizes[1], 1, cores=len(os.sched_getaffinity(0)))
+    compared = [Case(n, workers) for n in sizes for workers in range(1, most + 1)]
+    timed: dict[Case, list[dict[str, float]]] = {}
     with tempfile.TemporaryDirectory() as folder:
-        data = {n: write_images(pathlib.Path(folder) / f"{n}.npz", n) for n in sizes}
-        few = train(pathlib.Path(folder) / "few", data[sizes[1]], 1, BATCH // 4)
-        print("small batches", few, flush=True)
-        found = {}
-        for n in sizes:
-            for count in workers:
-                run_dir = pathlib.Path(folder) / f"run-{n}-{count}"
-                found[n, count] = train(run_dir, data[n], count, BATCH)
-                print(n, count, found[n, count], flush=True)
-        cores = len(os.sched_getaffinity(0))
-        own = train(pathlib.Path(folder) / "all", data[sizes[1]], 1, BATCH, cores=cores)
-    compare(options, found, few, sizes)
-    subject = Subject("turn", f"{sizes[1]:,} images, 1 workers of {cores} cores", PACKAGES)
-    for stage, measured in with_whole(own).items():
+        there = pathlib.Path(folder)
+        data = {n: write_images(there / f"{n}.npz", n) for n in sizes}
+        # In rounds, since others use the machine now and then.
+        for turn in range(options.turns):
+            for place, case in enumerate([*compared, small_batches(sizes), all_cores]):
+                took = train(there / f"run-{turn}-{place}", data[case.images], case)
+                timed.setdefault(case, []).extend(took)
+                print(turn, case, median_of(took), flush=True)
+    found = {case: median_of(took) for case, took in timed.items()}
+    compare(options, found, sizes, compared)
+    subject = Subject(
+        "turn", f"{sizes[1]:,} images, 1 workers of {all_cores.cores} cores", PACKAGES
+    )
+    for stage, measured in with_whole(found[all_cores]).items():
         report_scale(options, subject, stage, measured)
 
 
+def small_batches(sizes: tuple[int, ...]) -> Case:
+    """By which a step's seconds are told from those of its crops."""
+    return Case(sizes[1], 1, batch=BATCH // 4)
+
+
+def median_of(turns: list[dict[str, float]]) -> dict[str, float]:
+    """Seconds of each stage: the median of the turns'."""
+    return {stage: statistics.median(turn[stage] for turn in turns) for stage in STAGES}
+
+
 def compare(
-    options: argparse.Namespace, found: Found, few: dict[str, float], sizes: tuple[int, ...]
+    options: argparse.Namespace, found: Found, sizes: tuple[int, ...], compared: list[Case]
 ) -> None:
     """Finds the constants, and reports each case beside what they say."""
-    speed = speed_alone(found, few, sizes)
+    speed = speed_alone(found, sizes)
     network = network_between(found, speed, sizes)
     print(speed, network, sep="\n", flush=True)
-    for (n, count), measured in found.items():
-        predicted = predict(n, count, speed, network)
-        fitted = n in sizes[:2] and count in (1, 2)
-        subject = Subject("turn", f"{n:,} images, {count} workers", PACKAGES)
-        simulated = with_whole(predicted)
-        for stage, ours in with_whole(measured).items():
+    for case in compared:
+        n, workers = case.images, case.workers
+        simulated = with_whole(predict(n, workers, speed, network))
+        fitted = workers == 1 or (workers == 2 and n in sizes[:2])
+        subject = Subject("turn", f"{n:,} images, {workers} workers", PACKAGES)
+        for stage, ours in with_whole(found[case]).items():
             report_scale(options, subject, stage, ours, simulated[stage], fitted=fitted)
 
 
@@ -107,22 +143,20 @@ def job(images: int, batch: int = BATCH) -> Job:
     )
 
 
-def train(
-    run_dir: pathlib.Path, data: pathlib.Path, workers: int, batch: int, cores: int = 1
-) -> dict[str, float]:
-    """Seconds of each stage of a turn: the shorter of the second and the third.
+def train(run_dir: pathlib.Path, data: pathlib.Path, case: Case) -> list[dict[str, float]]:
+    """Seconds of each stage, turn by turn, without the first, which compiles.
 
     Args:
         run_dir: Of the first worker.
         data: The images.
-        workers: How many.
-        batch: Of all together.
-        cores: Of each worker.
+        case: What to run.
     """
+    workers, cores = case.workers, case.cores
+    wanted = 1 + (TURNS_OF_FEW if case.images <= FEW_IMAGES else TURNS_OF_MANY)
     flags = [
         *(f"--data_dir={data}", f"--image_size={SIDE}", "--width=0.0625", "--fc_init=scaled"),
         *(f"--num_clusters={CLUSTERS}", f"--pca_dim={DIMENSIONS}", f"--pca_images={PCA_IMAGES}"),
-        *(f"--batch_size={batch}", f"--reassign={PART}", "--epochs=1"),
+        *(f"--batch_size={case.batch}", f"--reassign={PART}", "--epochs=1"),
         *("--strategy=multi_worker", "--fit=crop_large", "--keep_checkpoints=1"),
     ]
     addresses = free_addresses(workers)
@@ -144,35 +178,37 @@ def train(
         )
     run, turns = RunDirectory(run_dir), []
     try:
-        # The first turn compiles, and the others are alike.
-        while len(turns) < TURNS:
+        while len(turns) < wanted:
             time.sleep(0.2)
             turns = run.read_metrics()
-            if len(turns) < TURNS and any(one.poll() is not None for one in started):
+            if len(turns) < wanted and any(one.poll() is not None for one in started):
                 raise RuntimeError(f"A worker has ended. Received: {' '.join(flags)}")
     finally:
         for one in started:
             one.kill()
             one.wait()
-    return {stage: min(turn["seconds"][stage] for turn in turns[1:]) for stage in STAGES}
+    return [turn["seconds"] for turn in turns[1:wanted]]
 
 
-def speed_alone(found: Found, few: dict[str, float], sizes: tuple[int, ...]) -> Speed:
-    """What one worker does by itself, from two sizes and two batches."""
-    small, large = (found[n, 1] for n in sizes[:2])
-
-    def line(stage: str, counts: tuple[float, float]) -> tuple[float, float]:
-        """Seconds beside what is counted, and for each of it."""
-        each = (large[stage] - small[stage]) / (counts[1] - counts[0])
-        return max(small[stage] - counts[0] * each, 0.0), max(each, 0.0)
-
-    extraction, image = line("features", (sizes[0] + VIEWED, sizes[1] + VIEWED))
-    pca, pca_row = line("pca", (min(sizes[0], PCA_IMAGES), min(sizes[1], PCA_IMAGES)))
-    clustering, row = line("kmeans", sizes[:2])
-    jobs = [job(sizes[0]), job(sizes[1]), job(sizes[1], BATCH // 4)]
-    counts = [[1, one.steps, one.steps * one.batch] for one in jobs]
-    seconds_of = [small["train"], large["train"], few["train"]]
-    turn, step, crop = np.maximum(np.linalg.solve(counts, seconds_of), 0.0).tolist()
+def speed_alone(found: Found, sizes: tuple[int, ...]) -> Speed:
+    """What one worker does by itself, from all sizes and two batches."""
+    alone = [Case(n, 1) for n in sizes]
+    both = [*alone, small_batches(sizes)]
+    extraction, image = explained(
+        [[1, case.images + VIEWED] for case in alone], [found[case]["features"] for case in alone]
+    )
+    pca, pca_row = explained(
+        [[1, min(case.images, PCA_IMAGES)] for case in alone],
+        [found[case]["pca"] for case in alone],
+    )
+    clustering, row = explained(
+        [[1, case.images] for case in alone], [found[case]["kmeans"] for case in alone]
+    )
+    jobs = [job(case.images, case.batch) for case in both]
+    turn, step, crop = explained(
+        [[1, one.steps, one.steps * one.batch] for one in jobs],
+        [found[case]["train"] for case in both],
+    )
     return Speed(
         image=image,
         extraction=extraction,
@@ -189,13 +225,30 @@ def speed_alone(found: Found, few: dict[str, float], sizes: tuple[int, ...]) -> 
 def network_between(found: Found, speed: Speed, sizes: tuple[int, ...]) -> Network:
     """What exchanges of two workers cost, beside what each would take alone."""
     none = Network(0.0, 0.0, 0.0)
-    n = sizes[1]
-    apart = {stage: found[n, 2][stage] - seconds(job(n), speed, none, 2)[stage] for stage in STAGES}
-    # One exchange for each iteration of k-means, one for the start, two at the end.
-    latency = max(apart["kmeans"], 0.0) / (job(n).iterations + 3)
-    byte = max(apart["pca"] - latency, 0.0) / (4 * PCA_IMAGES * FEATURES)
-    tensor = max(apart["train"] / job(n).steps - 2 * latency, 0.0) / job(n).tensors
-    return Network(latency, byte, tensor)
+    units = Network(1.0, 0.0, 0.0), Network(0.0, 1.0, 0.0), Network(0.0, 0.0, 1.0)
+    times, apart, whole = [], [], []
+    for n in sizes[:2]:
+        two, alone = found[Case(n, 2)], seconds(job(n), speed, none, 2)
+        of_units = [seconds(job(n), speed, unit, 2) for unit in units]
+        for stage in STAGES:
+            times.append([one[stage] - alone[stage] for one in of_units])
+            apart.append(two[stage] - alone[stage])
+            whole.append(two[stage])
+    return Network(*explained(times, apart, whole))
+
+
+def explained(
+    times: list[list[float]], took: list[float], whole: list[float] | None = None
+) -> list[float]:
+    """Costs, none below zero, that explain seconds best by their relative errors.
+
+    Args:
+        times: How often each cost comes in, of each measurement.
+        took: The seconds of each.
+        whole: Of what the errors are parts; None for `took`.
+    """
+    parts = np.asarray(whole or took)
+    return scipy.optimize.nnls(np.asarray(times) / parts[:, None], took / parts)[0].tolist()
 
 
 def predict(n: int, workers: int, speed: Speed, network: Network) -> dict[str, float]:

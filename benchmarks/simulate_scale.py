@@ -95,9 +95,9 @@ class Network:
     """What workers tell each other.
 
     Attributes:
-        latency: Seconds of the smallest exchange.
-        byte: Seconds for each byte of an array that is added up over two workers.
-        tensor: Seconds for each gradient of a step, beside its bytes.
+        latency: Seconds of the smallest exchange of two workers.
+        byte: Seconds for each byte of an array that two workers add up.
+        tensor: Seconds for each gradient of a step of two workers, beside its bytes.
     """
 
     latency: float
@@ -105,10 +105,15 @@ class Network:
     tensor: float
 
     def exchange(self, size: float, workers: int) -> float:
-        """Seconds to add up an array of so many bytes: a ring sends 2 (w - 1) / w of it."""
-        if workers == 1:
-            return 0.0
-        return self.latency + size * self.byte * 2 * (workers - 1) / workers
+        """Seconds to add up an array of so many bytes.
+
+        In a ring parts of 1 / w are passed on 2 (w - 1) times, one after the other.
+        """
+        return (workers - 1) * (self.latency + size * self.byte * 2 / workers)
+
+    def gradients(self, size: float, tensors: int, workers: int) -> float:
+        """Seconds to add up the gradients of a step."""
+        return self.exchange(size, workers) + (workers - 1) * tensors * self.tensor
 
 
 def seconds(job: Job, speed: Speed, network: Network, workers: int) -> dict[str, float]:
@@ -135,7 +140,7 @@ def seconds(job: Job, speed: Speed, network: Network, workers: int) -> dict[str,
     starts = exchange(FLOAT * clusters * job.dimensions)
     flags = exchange(3 * LABEL)
     crops = job.batch / workers * speed.crop
-    gradients = exchange(FLOAT * job.weights) + (workers > 1) * job.tensors * network.tensor
+    gradients = network.gradients(FLOAT * job.weights, job.tensors, workers)
     clustering = speed.clustering + job.iterations * learning + assigning
     return {
         "features": (own + VIEWED) * speed.image + speed.extraction,
@@ -173,7 +178,7 @@ def memory(job: Job, workers: int) -> dict[str, float]:
 # An H100 with 16 cores, docs/data/gpu.csv: features at 4,276 images/s but reading at 2,553, steps
 # that are not compiled (XLA compiles those of one device alone) at 1,041 images/s, k-means of
 # ImageNet's size in 13.5 s. PCA on two cores. Seconds of a pass, a clustering and a turn, and the
-# network of 100 Gbit/s, four fifths of which arrive, and 1 ms, are taken for granted.
+# network of 100 Gbit/s, four fifths of which arrive, and 0.05 ms, are taken for granted.
 H100 = Speed(
     image=1 / 2553,
     extraction=2.0,
@@ -185,7 +190,7 @@ H100 = Speed(
     step=0.0,
     turn=2.0,
 )
-FAST = Network(latency=1e-3, byte=1 / 10e9, tensor=0.0)
+FAST = Network(latency=5e-5, byte=1 / 10e9, tensor=0.0)
 SMALLEST_PART = 16
 CASES = {
     "ImageNet": Job(1_281_167, 10_000),

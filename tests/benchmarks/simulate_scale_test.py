@@ -70,6 +70,14 @@ def test_two_workers_share_the_work_and_add_up():
     assert found["train"] == pytest.approx(4 + 10 * (0.5 + 0.5 + gradients + flags))
 
 
+def test_a_ring_of_three_passes_thirds_on_four_times():
+    # Two workers pass halves on twice: a second, and a second a megabyte.
+    assert WIRE.exchange(3e6, 2) == pytest.approx(1 + 3)
+    assert WIRE.exchange(3e6, 3) == pytest.approx(2 + 4)
+    small = dataclasses.replace(WIRE, tensor=0.1)
+    assert small.gradients(3e6, 10, 3) - small.exchange(3e6, 3) == pytest.approx(2 * 10 * 0.1)
+
+
 def test_what_is_sent_is_what_exchanges_take():
     # Without latency and work, seconds are bytes.
     nothing = Speed(*([0.0] * 4), 1e30, *([0.0] * 4))
