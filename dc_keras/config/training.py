@@ -14,6 +14,7 @@ from dc_keras.config.images import FITS, max_pixels_flag, value_range_flag, wron
 from dc_keras.errors import InputError
 from dc_keras.files import write_atomically
 from dc_keras.machine import MULTI_WORKER, PRECISIONS, STRATEGIES, XLA
+from dc_keras.paths import absolute, is_remote
 
 FC_INITS = ("published", "scaled")
 CLUSTERINGS = ("kmeans", "pic")
@@ -576,7 +577,7 @@ class TrainingConfig(Config):
 
     def _wrong_backup(self) -> list[str]:
         """A copy of the run within the run, or around it."""
-        if not self.backup_dir or "://" in self.backup_dir:
+        if not self.backup_dir or is_remote(self.backup_dir):
             return []
         run, copy = (pathlib.Path(os.path.abspath(p)) for p in (self.run_dir, self.backup_dir))
         if run != copy and run not in copy.parents and copy not in run.parents:
@@ -727,12 +728,12 @@ class TrainingConfig(Config):
             InputError: If a path cannot stand in a flagfile, which is UTF-8 with a flag a line.
         """
         changes: dict[str, Any] = {"run_dir": os.path.abspath(self.run_dir)}
-        if not self.data_dir.startswith(("sklearn:", "tfds:")) and "://" not in self.data_dir:
-            changes["data_dir"] = os.path.abspath(self.data_dir)
-        if self.labels.lower().endswith(".csv") and "://" not in self.labels:
-            changes["labels"] = os.path.abspath(self.labels)
-        if self.backup_dir and "://" not in self.backup_dir:
-            changes["backup_dir"] = os.path.abspath(self.backup_dir)
+        if not self.data_dir.startswith(("sklearn:", "tfds:")):
+            changes["data_dir"] = absolute(self.data_dir)
+        if self.labels.lower().endswith(".csv"):
+            changes["labels"] = absolute(self.labels)
+        if self.backup_dir:
+            changes["backup_dir"] = absolute(self.backup_dir)
         if self.init_from:
             changes["init_from"] = os.path.abspath(self.init_from)
         if self.resume not in ("auto", "never"):

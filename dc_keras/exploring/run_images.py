@@ -15,8 +15,8 @@ from dc_keras.data.sources.image_source import ImageSource
 from dc_keras.data.sources.labels import FOLDERS
 from dc_keras.data.sources.manifest import Manifest, positions_of, read_manifest
 from dc_keras.data.sources.open import open_source
-from dc_keras.data.sources.paths import is_remote
 from dc_keras.errors import InputError
+from dc_keras.paths import is_remote
 from dc_keras.runs.run_directory import RunDirectory
 
 GONE = "not found any more"

@@ -19,6 +19,7 @@ from dc_keras.data.sources.labels import entry_of
 from dc_keras.data.sources.tables import is_table, read_table
 from dc_keras.errors import InputError
 from dc_keras.files import spreadsheet_text
+from dc_keras.paths import is_remote
 
 _GIVE_PATHS = (
     "Give the paths of the rows with --paths=FILE, a .txt file with a path on each line or a .csv "
@@ -83,7 +84,7 @@ def _by_path(paths: Sequence[str], listed_in: str) -> Mapping[str, int]:
     by_path: dict[str, int] = {}
     twice = []
     for row, path in enumerate(paths):
-        plain = path if "://" in path else os.path.normpath(path)
+        plain = path if is_remote(path) else os.path.normpath(path)
         if by_path.setdefault(plain, row) != row:
             twice.append(path)
     if twice:

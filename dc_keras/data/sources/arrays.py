@@ -9,9 +9,9 @@ import numpy as np
 import tensorflow as tf
 
 from dc_keras.data.sources.image_source import ImageSource, numbered
-from dc_keras.data.sources.paths import is_remote
 from dc_keras.errors import InputError
 from dc_keras.memory import free_memory
+from dc_keras.paths import is_remote
 
 
 class ArraySource(ImageSource):

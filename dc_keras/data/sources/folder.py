@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from dc_keras.data.sources.converted import with_known_start
 from dc_keras.data.sources.image_source import ImageSource
-from dc_keras.data.sources.paths import is_absolute
+from dc_keras.paths import is_absolute
 
 
 class FolderSource(ImageSource):

@@ -21,7 +21,7 @@ from dc_keras.data.sources import file_kinds, tfrecords
 from dc_keras.data.sources.converted import reads_heic
 from dc_keras.data.sources.file_kinds import CONVERTED, DECODED, HEIC, IMAGE_SUFFIXES, SEVERAL_PAGES
 from dc_keras.data.sources.findings import Findings
-from dc_keras.data.sources.paths import is_remote
+from dc_keras.paths import is_remote
 
 Parts = tuple[str, ...]
 

@@ -26,9 +26,9 @@ from dc_keras.data.sources.listing import (
     list_named,
 )
 from dc_keras.data.sources.manifest import read_manifest
-from dc_keras.data.sources.paths import absolute, is_remote
 from dc_keras.data.sources.tables import is_table, read_table
 from dc_keras.errors import InputError
+from dc_keras.paths import absolute, is_remote
 
 DIGITS = "sklearn:digits"
 OUTSIDE = "image outside of the class folders"

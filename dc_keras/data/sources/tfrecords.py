@@ -20,6 +20,7 @@ from dc_keras.data.pipelines import in_threads, unchanged
 from dc_keras.data.sources.image_source import ImageSource, numbered
 from dc_keras.data.sources.index_cache import kept_arrays
 from dc_keras.errors import InputError
+from dc_keras.paths import is_remote
 
 IMAGE, LABEL = "image/encoded", "image/class/label"
 # Length (8 bytes) and its checksum (4) before the data, the checksum of the data (4) behind.
@@ -206,7 +207,7 @@ def _check_lengths(path: str) -> None:
     Raises:
         InputError: If a record is longer than the whole shard.
     """
-    if "://" in path:
+    if is_remote(path):
         return
     with open(path, "rb", buffering=0) as file:
         size, position, count = os.fstat(file.fileno()).st_size, 0, 0

@@ -1,4 +1,4 @@
-"""Paths of data sets, which may be on file systems that TensorFlow alone can read."""
+"""Paths that may be on file systems that TensorFlow alone can read."""
 
 import os
 
