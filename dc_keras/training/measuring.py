@@ -21,6 +21,7 @@ from dc_keras.clustering.whitening import fit_whitening
 from dc_keras.config import TrainingConfig
 from dc_keras.data.batches.ordered import ordered_batches
 from dc_keras.data.batches.training import TrainingBatches
+from dc_keras.data.pipelines import READERS
 from dc_keras.data.sources.decoded import DECODED_SHARE, hold_decoded
 from dc_keras.data.sources.image_source import ImageSource
 from dc_keras.data.sources.inspection import inspect, leave_out_unreadable
@@ -36,6 +37,9 @@ _POINTS, _COMPARED = 1024, 10_000
 # Features that PCA is tried on, at most: those of 32,768 images at width 0.25.
 _PCA_NUMBERS = 1 << 25
 _ENOUGH_SECONDS = 5
+# Batches beyond the last step, more than a pipeline holds ready: reading would else end before
+# the steps do, whereas in a run it goes on beside them.
+_READ_AHEAD = READERS + 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -178,9 +182,15 @@ def _seconds_of_steps(
     config: TrainingConfig, some: SourceWithStandIns, model: DeepCluster, effort: Effort
 ) -> tuple[float, float]:
     """Seconds from the first step that is done to the last one, and of a step."""
-    batches = _batches(config, some, effort.steps)
+    batches = _batches(config, some, effort.steps + _READ_AHEAD)
     clock = _Clock(effort)
-    model.fit(batches.dataset(), shuffle=False, callbacks=[clock], verbose=0)
+    model.fit(
+        batches.dataset(),
+        steps_per_epoch=effort.steps,
+        shuffle=False,
+        callbacks=[clock],
+        verbose=0,
+    )
     counted = clock.counted
     step = (counted[-1] - counted[0]) / (len(counted) - 1)
     return clock.times[-1] - clock.times[0], step
