@@ -194,16 +194,14 @@ def speed_alone(found: Found, sizes: tuple[int, ...]) -> Speed:
     """What one worker does by itself, from all sizes and two batches."""
     alone = [Case(n, 1) for n in sizes]
     both = [*alone, small_batches(sizes)]
-    extraction, image = explained(
-        [[1, case.images + VIEWED] for case in alone], [found[case]["features"] for case in alone]
-    )
-    pca, pca_row = explained(
-        [[1, min(case.images, PCA_IMAGES)] for case in alone],
-        [found[case]["pca"] for case in alone],
-    )
-    clustering, row = explained(
-        [[1, case.images] for case in alone], [found[case]["kmeans"] for case in alone]
-    )
+
+    def line(stage: str, counts: list[int]) -> list[float]:
+        """What the stage takes at once, and for each of what it goes through."""
+        return explained([[1, count] for count in counts], [found[case][stage] for case in alone])
+
+    extraction, image = line("features", [n + VIEWED for n in sizes])
+    pca, pca_row = line("pca", [min(n, PCA_IMAGES) for n in sizes])
+    clustering, row = line("kmeans", list(sizes))
     jobs = [job(case.images, case.batch) for case in both]
     turn, step, crop = explained(
         [[1, one.steps, one.steps * one.batch] for one in jobs],

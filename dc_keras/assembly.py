@@ -32,6 +32,7 @@ from dc_keras.machine import (
 from dc_keras.models.architectures import build_network
 from dc_keras.models.coupled_sgd import CoupledSGD
 from dc_keras.models.deepcluster import DeepCluster
+from dc_keras.models.muon import Muon
 from dc_keras.models.options import NetworkOptions
 from dc_keras.models.patch_whitening import PATCHES, fit_filters
 from dc_keras.models.worker_trainer import trainer_under
@@ -235,8 +236,9 @@ def build_trainer(
         learning_rate = keras.optimizers.schedules.CosineDecay(
             config.learning_rate, schedule.epochs * schedule.steps
         )
+    optimizer = Muon if config.optimizer == "muon" else CoupledSGD
     model.compile(
-        CoupledSGD(learning_rate, config.momentum, config.weight_decay),
+        optimizer(learning_rate, config.momentum, config.weight_decay),
         CoupledSGD(learning_rate, 0.0, config.weight_decay, name="head_sgd"),
         instance_weight=config.instance_weight,
         instance_temperature=config.instance_temperature,

@@ -27,6 +27,7 @@ ON_COLLAPSE = ("warn", "stop")
 HEADS = ("linear", "cosine")
 HEAD_STARTS = ("redrawn", "centroids")
 LEARNING_RATE_SCHEDULES = ("constant", "cosine")
+OPTIMIZERS = ("sgd", "muon")
 
 # What `--mode` sets where the flags themselves are not given. The defaults are the paper's.
 MODES: dict[str, dict[str, Any]] = {
@@ -71,6 +72,7 @@ CHOOSABLE = (
     "epochs",
     "batch_size",
     "instance_views",
+    "optimizer",
     "learning_rate",
     "learning_rate_schedule",
     "weight_decay",
@@ -403,6 +405,13 @@ class TrainingConfig(Config):
     batch_size: int = flag(
         256, "Images in a training step, over all replicas together.", at_least=1
     )
+    optimizer: str = flag(
+        "sgd",
+        "Of the backbone. sgd: as published; muon: each step turns all directions of a layer alike "
+        "and keeps its norm, so that fewer steps teach as much. Its learning rate is the step's "
+        "length relative to a layer's weights.",
+        choices=OPTIMIZERS,
+    )
     learning_rate: float = flag(0.05, "Learning rate of both optimizers.", above=0)
     learning_rate_schedule: str = flag(
         "constant",
@@ -410,10 +419,13 @@ class TrainingConfig(Config):
         choices=LEARNING_RATE_SCHEDULES,
     )
     momentum: float = flag(
-        0.9, "Momentum of the backbone's SGD; the head's has none.", at_least=0, below=1
+        0.9, "Momentum of the backbone's optimizer; the head's has none.", at_least=0, below=1
     )
     weight_decay: float = flag(
-        1e-5, "Coupled L2 weight decay on all trained weights.", at_least=0, below=1
+        1e-5,
+        "Coupled L2 weight decay, on all trained weights; with muon on biases and batch norm.",
+        at_least=0,
+        below=1,
     )
 
     # What to do when it goes wrong.

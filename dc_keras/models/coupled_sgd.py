@@ -33,12 +33,12 @@ class CoupledSGD(keras.optimizers.SGD):
         rate = tf.cast(learning_rate, gradient.dtype)
         if not self.momentum:
             tf.raw_ops.ResourceApplyGradientDescent(
-                var=_handle(variable), alpha=rate, delta=gradient
+                var=handle(variable), alpha=rate, delta=gradient
             )
             return
         tf.raw_ops.ResourceApplyKerasMomentum(
-            var=_handle(variable),
-            accum=_handle(self.momentums[self._get_variable_index(variable)]),
+            var=handle(variable),
+            accum=handle(self.momentums[self._get_variable_index(variable)]),
             lr=rate,
             grad=gradient,
             momentum=self.momentum,
@@ -49,6 +49,6 @@ class CoupledSGD(keras.optimizers.SGD):
         return {**super().get_config(), "l2": self.l2}
 
 
-def _handle(variable) -> tf.Tensor:
+def handle(variable) -> tf.Tensor:
     """The resource that TensorFlow's operations update: of Keras's variable, or of a replica's."""
     return (variable.value if isinstance(variable, keras.Variable) else variable).handle

@@ -47,6 +47,7 @@ _WITH_COMPACT: dict[str, tuple[Any, str]] = {
     "whitened_patches": (3, "its first layer is fitted to the images' patches"),
     "crop_scale": (0.75, "half of the work, and things are as large as in whole images"),
     "instance_temperature": (0.1, "as in the preset for small images"),
+    "optimizer": ("muon", "learns in a third of the steps"),
     "whiten": (True, "with neighbours it clusters best"),
     "diffusion_neighbours": (20, "clusters follow chains of neighbours"),
 }

@@ -275,7 +275,7 @@ def test_other_settings_on_one_of_them_are_refused(images, tmp_path):
 @pytest.mark.long
 def test_images_that_vanish_while_it_trains_have_stand_ins(images, tmp_path):
     own = shutil.copytree(images, tmp_path / "images")
-    flags = [f"--data_dir={own}", "--epochs=40", "--cache=off", "--max_bad_fraction=0.1"]
+    flags = [f"--data_dir={own}", "--epochs=12", "--cache=off", "--max_bad_fraction=0.1"]
     with WorkerProcesses(tmp_path, flags, tmp_path / "run") as processes:
         workers = processes.start_all()
         workers[0].wait_until(lambda: (tmp_path / "run/checkpoints/epoch-0002").exists())
@@ -283,7 +283,7 @@ def test_images_that_vanish_while_it_trains_have_stand_ins(images, tmp_path):
             (own / name).unlink()
         assert [worker.wait() for worker in workers] == [0, 0], workers[0].told()
     assert "Images that cannot be read any more: " in workers[0].told()
-    assert len(RunDirectory(tmp_path / "run").read_metrics()) == 40
+    assert len(RunDirectory(tmp_path / "run").read_metrics()) == 12
 
 
 @pytest.mark.slow
