@@ -106,6 +106,27 @@ def test_replicas_turn_alike(rng, two_devices):
         np.testing.assert_allclose(of_replica, expected, atol=1e-5)
 
 
+def test_compiled_by_xla_and_with_a_scaled_loss_it_is_the_same(rng):
+    weights, gradient = rng.normal(size=(2, 3, 3, 4, 8)).astype("float32")
+
+    def after_a_step(wrapped, *, xla=False):
+        kernel, optimizer = keras.Variable(weights), wrapped(Muon(0.1, 0.9))
+        optimizer.build([kernel])
+
+        def step():
+            optimizer.apply([optimizer.scale_loss(tf.constant(gradient))], [kernel])
+
+        tf.function(step, jit_compile=xla)()
+        return np.asarray(kernel)
+
+    plain = after_a_step(lambda optimizer: optimizer)
+    # Fused operations round differently.
+    compiled = after_a_step(lambda optimizer: optimizer, xla=True)
+    np.testing.assert_allclose(compiled, plain, atol=1e-5)
+    scaled = after_a_step(keras.optimizers.LossScaleOptimizer)
+    np.testing.assert_allclose(scaled, plain, atol=1e-5)
+
+
 def test_its_settings_survive_saving():
     copy = Muon.from_config(Muon(0.1, 0.9, 0.01).get_config())
     assert (float(copy.learning_rate), copy.momentum, copy.l2) == (pytest.approx(0.1), 0.9, 0.01)
