@@ -1,8 +1,8 @@
 """The trainer around the network: one step of learning to predict pseudo-labels.
 
 The backbone learns with SGD and momentum, or with Muon, the head with a plain SGD of its own, with
-coupled weight decay. The head is re-drawn whenever the clusters change, because cluster ids carry no
-meaning from one clustering to the next.
+coupled weight decay. The head is re-drawn whenever the clusters change, because cluster ids carry
+no meaning from one clustering to the next.
 """
 
 import keras
