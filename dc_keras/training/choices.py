@@ -53,6 +53,8 @@ _WITH_COMPACT: dict[str, tuple[Any, str]] = {
 }
 # Crops of each image in large batches; small ones would have few images.
 _MORE_VIEWS, _MORE_VIEWS_FROM = 4, 256
+# Learning rates of batches of 256.
+_RATES = {"sgd": 0.05, "muon": 0.02}
 # Pixels of an image that a crop shows at least, each way.
 _SMALLEST_CROP = 9
 # Memory that a crop takes while it is trained on, at 224 pixels and width 0.25.
@@ -364,8 +366,9 @@ def _steps(facts: Facts, config: TrainingConfig, speed: Speed) -> Iterator[Choic
     batch = batch if "batch_size" in config.to_choose else config.batch_size
     yield Choice("instance_views", *_views(facts, config, batch))
     if config.mode == "improved":
-        rate = float(f"{0.05 * math.sqrt(batch / 256):.2g}")
-        yield Choice("learning_rate", rate, "0.05 for batches of 256, by the root of the batch")
+        usual = _RATES[config.optimizer]
+        rate = float(f"{usual * math.sqrt(batch / 256):.2g}")
+        yield Choice("learning_rate", rate, f"{usual} for batches of 256, by the root of the batch")
         yield Choice("learning_rate_schedule", "cosine", "the end of the run is known")
         yield Choice("weight_decay", 1e-4, "as in the presets for few images")
     else:

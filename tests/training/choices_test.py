@@ -47,7 +47,8 @@ def test_ten_thousand_thumbnails_in_an_hour():
     # Twice as wide takes 2 ** 1.5 times as long: 3600 s / 2.83 ms are more than a million crops.
     assert (config.arch, config.image_size, config.width) == ("compact", 32, 0.5)
     assert 1_000_000 < config.epochs * 10_000 < 1_272_000
-    assert (config.batch_size, config.learning_rate, config.reassign) == (256, 0.05, 10)
+    assert (config.batch_size, config.learning_rate, config.reassign) == (256, 0.02, 10)
+    assert config.optimizer == "muon"
     assert (config.fit, config.crop_min_area, config.color_jitter) == ("crop_large", 0.2, 1)
     assert config.learning_rate_schedule == "cosine" and config.weight_decay == 1e-4
 
@@ -203,7 +204,8 @@ def test_what_is_given_stays_and_the_rest_follows():
     assert config.pca_dim == 99
     assert config.learning_rate_schedule == "constant"
     assert (config.color_jitter, config.learning_rate) == (0, 0.05)
-    assert chosen(facts(), "--batch_size=64").learning_rate == 0.025
+    assert chosen(facts(), "--batch_size=64").learning_rate == 0.01
+    assert chosen(facts(), "--batch_size=64", "--optimizer=sgd").learning_rate == 0.025
     assert chosen(facts(40, seconds=1.0), "--reassign=6.5").epochs == 7
     assert chosen(facts(), "--arch=alexnet").image_size == 64
 
