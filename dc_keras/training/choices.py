@@ -53,8 +53,10 @@ _WITH_COMPACT: dict[str, tuple[Any, str]] = {
 }
 # Crops of each image in large batches; small ones would have few images.
 _MORE_VIEWS, _MORE_VIEWS_FROM = 4, 256
-# Learning rates of batches of 256.
+# Learning rates of batches of 256, and how many steps go through few images at least: Muon learns
+# more from few large ones.
 _RATES = {"sgd": 0.05, "muon": 0.02}
+_FEWEST_STEPS = {"sgd": 16, "muon": 4}
 # Pixels of an image that a crop shows at least, each way.
 _SMALLEST_CROP = 9
 # Memory that a crop takes while it is trained on, at 224 pixels and width 0.25.
@@ -390,7 +392,8 @@ def _views(facts: Facts, config: TrainingConfig, batch: int) -> tuple[int, str]:
 def _batch(facts: Facts, config: TrainingConfig) -> tuple[int, str]:
     """Images in a step, by the number of images and the memory, and why."""
     n, share = facts.num_images, facts.replicas * config.views
-    batch = _power_of_two(min(256, config.views * n, max(16, n / 16)))
+    steps = _FEWEST_STEPS[config.optimizer]
+    batch = _power_of_two(min(256, config.views * n, max(16, n / steps)))
     why = "as usual" if batch == 256 else f"{max(1, round(n / batch))} steps for {n:,} images"
     a_crop = _BYTES_A_CROP * (config.image_size / 224) ** 2 * (config.width / 0.25)
     room = max(16, facts.free_bytes / 2 / a_crop)

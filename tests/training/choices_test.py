@@ -143,7 +143,7 @@ def test_photographs_are_as_large_as_time_lets_them_be_seen():
 
 @pytest.mark.parametrize(
     ("num_images", "clusters", "pca_dim", "batch"),
-    [(2, 2, 8, 4), (5, 2, 8, 8), (40, 5, 8, 16), (140, 10, 32, 16), (1797, 50, 128, 64)],
+    [(2, 2, 8, 4), (5, 2, 8, 8), (40, 5, 8, 16), (140, 10, 32, 32), (1797, 50, 128, 256)],
 )
 def test_few_images_have_few_clusters_directions_and_small_batches(
     num_images, clusters, pca_dim, batch
