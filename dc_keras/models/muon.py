@@ -26,7 +26,8 @@ class Muon(CoupledSGD):
     matters, and weight decay has no use. Kernels of convolutions `(h, w, c, d)` are matrices
     `(h w c, d)`.
 
-    On two cores a step of `--arch=compact` takes 4 % longer than of SGD.
+    On two cores a step of `--arch=compact` takes 4 % longer than with SGD, of 256 crops of 24 pixels,
+    and 23 % longer of 64.
 
     Args:
         learning_rate: Step size, of kernels relative to their norm.
@@ -98,7 +99,7 @@ def even_singular_values(matrix: tf.Tensor) -> tf.Tensor:
 
     Reference:
         As `Muon`; `keras.optimizers.Muon.zeropower_via_newtonschulz5`, which multiplies the matrix
-        in each turn, takes 2.5 times as long.
+        in each turn, takes 1.8 times as long.
     """
     is_wide = matrix.shape[0] < matrix.shape[1]
     tall = tf.transpose(matrix) if is_wide else matrix
