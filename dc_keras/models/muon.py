@@ -26,8 +26,8 @@ class Muon(CoupledSGD):
     matters, and weight decay has no use. Kernels of convolutions `(h, w, c, d)` are matrices
     `(h w c, d)`.
 
-    On two cores a step of `--arch=compact` takes 4 % longer than with SGD, of 256 crops of 24 pixels,
-    and 23 % longer of 64.
+    On two cores a step of `--arch=compact` takes 4 % longer than with SGD, of 256 crops of 24
+    pixels, and 23 % longer of 64.
 
     Args:
         learning_rate: Step size, of kernels relative to their norm.
