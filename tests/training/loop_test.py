@@ -241,7 +241,7 @@ def test_fractions_and_multiples_of_epochs(tmp_path, npz, reassign, clusterings)
 
 COMPACT = (
     "--mode=improved --arch=compact --whitened_patches=3 --crop_scale=0.5 --num_clusters=4 "
-    "--instance_views=4 --deterministic"
+    "--instance_views=4 --optimizer=muon --deterministic"
 ).split()
 
 

@@ -144,8 +144,12 @@ def test_one_machine_goes_on_with_what_several_began(trained, tmp_path):
             ["--sampler=reweight", "--pca_images=40", "--kmeans_max_points=10"], 2, marks=LONG
         ),
         pytest.param(["--arch=compact", "--sobel=false", "--whitened_patches=3"], 2, marks=LONG),
+        # All directions count alike, those of rounding, too.
+        pytest.param(
+            ["--mode=improved", "--optimizer=muon", "--learning_rate=1e-4"], 2, marks=LONG
+        ),
     ],
-    ids=["three", "improved", "samples", "compact"],
+    ids=["three", "improved", "samples", "compact", "muon"],
 )
 def test_other_settings_and_numbers(images, tmp_path, flags, count):
     flags = [f"--data_dir={images}", "--dropout=0", *flags]
