@@ -46,7 +46,6 @@ class Muon(CoupledSGD):
         if len(variable.shape) < 2:
             super().update_step(gradient, variable, learning_rate)
             return
-        gradient = tf.cast(gradient, variable.dtype)
         if self.momentum:
             accumulated = handle(self.momentums[self._get_variable_index(variable)])
             before = tf.raw_ops.ReadVariableOp(resource=accumulated, dtype=gradient.dtype)
