@@ -27,8 +27,6 @@ from dc_keras.training.run_time import Measured, in_words, num_clusterings, run_
 
 # So many crops teach most of what there is to learn, or so many passes over few images.
 _ENOUGH, _PASSES = 100_000, 100
-# What a wider network should see, which has more to learn.
-_ENOUGH_FOR_WIDE = 1_000_000
 # So that clusters are renewed now and then.
 _FEWEST_PASSES = 10
 _MOST_PASSES = 400
@@ -36,9 +34,21 @@ _MOST_PASSES = 400
 # as many steps, and the clusters change little late in a long run.
 _REASSIGN = {10.0: 100, 4.0: 40, 2.0: 10, 1.0: 0}
 _SIZES = range(32, 225, 32)
-# Widths, and from how many images on each is tried.
-_WIDTHS = {0.25: 0, 0.5: 2_000, 1.0: 20_000}
-_COMPACT_WIDTHS = {0.375: 0, 0.5: 2_000, 0.75: 20_000}
+
+
+class _Width(NamedTuple):
+    """A width, and from how many images on it is tried.
+
+    A wider network has more to learn, so that it should see so many crops.
+    """
+
+    width: float
+    images: int
+    crops: int
+
+
+_WIDTHS = _Width(0.25, 0, 0), _Width(0.5, 2_000, 1_000_000), _Width(1.0, 20_000, 1_000_000)
+_COMPACT_WIDTHS = _Width(0.375, 0, 0), _Width(0.5, 2_000, 600_000), _Width(0.75, 20_000, 1_000_000)
 # The largest input of `compact`, whose features see 60 pixels each way; the largest that is chosen
 # for it, as none was measured beyond; and what goes with it, as in the preset small_images.
 _COMPACT, _COMPACT_UP_TO, _COMPACT_MEASURED = "compact", 128, 64
@@ -264,16 +274,16 @@ def _clusters(facts: Facts, config: TrainingConfig, speed: Speed) -> Iterator[Ch
 def _network(facts: Facts, config: TrainingConfig, speed: Speed) -> Iterator[Choice]:
     """The largest image that can be seen often enough, then the widest network."""
     sizes = [size for size in _sizes(facts, config) if "image_size" in config.to_choose]
-    widths = [width for width in _widths(facts, config) if "width" in config.to_choose]
+    widths = _widths(facts, config) if "width" in config.to_choose else []
     if widths:
-        config = dataclasses.replace(config, width=min(widths))
+        config = dataclasses.replace(config, width=widths[0].width)
     for size in reversed(sizes):
         config = dataclasses.replace(config, image_size=size)
         if _passes(facts, config, speed) >= _passes_wanted(facts, config, _ENOUGH):
             break
-    for width in widths:
-        wider = dataclasses.replace(config, width=width)
-        if _passes(facts, wider, speed) >= _passes_wanted(facts, wider, _ENOUGH_FOR_WIDE):
+    for of in widths:
+        wider = dataclasses.replace(config, width=of.width)
+        if _passes(facts, wider, speed) >= _passes_wanted(facts, wider, of.crops):
             config = wider
     yield from _told_network(facts, config, speed)
 
@@ -289,11 +299,11 @@ def _told_network(facts: Facts, config: TrainingConfig, speed: Speed) -> Iterato
         why = f"{larger[0]} {_too_slow(facts, other, speed, _ENOUGH)}"
     yield Choice("image_size", size, why)
     widths = _of_arch(config)
-    why = "there is time for it" if width > min(widths) else "the narrowest of the presets"
-    if wider := [other for other in _widths(facts, config) if other > width]:
-        other = dataclasses.replace(config, width=wider[0])
-        why = f"{wider[0]:g} {_too_slow(facts, other, speed, _ENOUGH_FOR_WIDE)}"
-    elif n < max(widths.values()):
+    why = "there is time for it" if width > widths[0].width else "the narrowest of the presets"
+    if wider := [other for other in _widths(facts, config) if other.width > width]:
+        other = dataclasses.replace(config, width=wider[0].width)
+        why = f"{other.width:g} {_too_slow(facts, other, speed, wider[0].crops)}"
+    elif n < widths[-1].images:
         why = f"{n:,} images teach no wider network"
     yield Choice("width", width, why)
 
@@ -317,12 +327,12 @@ def _sizes(facts: Facts, config: TrainingConfig) -> list[int]:
     return [size for size in _SIZES if smallest <= size <= largest]
 
 
-def _of_arch(config: TrainingConfig) -> dict[float, int]:
+def _of_arch(config: TrainingConfig) -> tuple[_Width, ...]:
     return _COMPACT_WIDTHS if config.arch == _COMPACT else _WIDTHS
 
 
-def _widths(facts: Facts, config: TrainingConfig) -> list[float]:
-    return [width for width, images in _of_arch(config).items() if facts.num_images >= images]
+def _widths(facts: Facts, config: TrainingConfig) -> list[_Width]:
+    return [of for of in _of_arch(config) if facts.num_images >= of.images]
 
 
 def _pixels(facts: Facts, config: TrainingConfig, speed: Speed) -> Iterator[Choice]:

@@ -53,6 +53,18 @@ def test_ten_thousand_thumbnails_in_an_hour():
     assert config.learning_rate_schedule == "cosine" and config.weight_decay == 1e-4
 
 
+@pytest.mark.parametrize(("seconds", "width"), [(1600.0, 0.375), (2000.0, 0.5)])
+def test_a_wider_network_wants_six_hundred_thousand_crops(seconds, width):
+    # At width 0.5 a crop takes 2.83 ms: 565,000 and 707,000 of them, less the clusterings.
+    assert chosen(facts(seconds=seconds)).width == width
+
+
+def test_the_widest_wants_a_million_crops():
+    # At width 0.75 a crop takes 5.2 ms: 962,000 and 1,350,000 of them, less the clusterings.
+    assert chosen(facts(100_000, seconds=5000.0)).width == 0.5
+    assert chosen(facts(100_000, seconds=7000.0)).width == 0.75
+
+
 def test_small_images_get_what_their_preset_has():
     """All that the preset says of the network, its crops, loss and clusters."""
     preset = TrainingConfig.from_arguments(["--preset=small_images", "--data_dir=d", "--run_dir=r"])
