@@ -281,9 +281,9 @@ def _network(facts: Facts, config: TrainingConfig, speed: Speed) -> Iterator[Cho
         config = dataclasses.replace(config, image_size=size)
         if _passes(facts, config, speed) >= _passes_wanted(facts, config, _ENOUGH):
             break
-    for of in widths:
-        wider = dataclasses.replace(config, width=of.width)
-        if _passes(facts, wider, speed) >= _passes_wanted(facts, wider, of.crops):
+    for width, _, crops in widths:
+        wider = dataclasses.replace(config, width=width)
+        if _passes(facts, wider, speed) >= _passes_wanted(facts, wider, crops):
             config = wider
     yield from _told_network(facts, config, speed)
 
@@ -332,7 +332,7 @@ def _of_arch(config: TrainingConfig) -> tuple[_Width, ...]:
 
 
 def _widths(facts: Facts, config: TrainingConfig) -> list[_Width]:
-    return [of for of in _of_arch(config) if facts.num_images >= of.images]
+    return [one for one in _of_arch(config) if facts.num_images >= one.images]
 
 
 def _pixels(facts: Facts, config: TrainingConfig, speed: Speed) -> Iterator[Choice]:
